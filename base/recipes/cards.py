@@ -1,0 +1,2 @@
+x=1
+def write_card(*a,**k): print(a,k)

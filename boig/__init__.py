@@ -1,0 +1,1 @@
+"""The nouns that two or more stages share. Nothing here knows of an orchestrator."""

@@ -1,0 +1,64 @@
+"""The only door to Ray: the cluster that `RAY_ADDRESS` names, or a small local one."""
+
+import os
+
+import ray
+
+OBJECT_STORE_BYTES = 512 * 2**20
+"""Of a local Ray. The default would take 30 % of the memory; batches of pictures need far less."""
+SPARE_CPUS = 2
+"""Slots beyond the real cores: Ray's readers and controllers want a CPU slot each but hardly compute.
+
+Without them two actors of one CPU each stall on a two-core machine, since no slot is left for the tasks that feed them.
+"""
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # keep CUDA_VISIBLE_DEVICES as it is for workers that ask for no GPU
+    "RAY_memory_monitor_refresh_ms": "0",  # the pipeline's peak is bounded by its parameters; no worker is killed on a guess
+    "RAY_DEDUP_LOGS": "1",
+    "RAY_TRAIN_V2_ENABLED": "1",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+}
+"""Set before Ray starts, unless the user has set them."""
+
+
+def connect(address: str | None = None) -> None:
+    """Connect this process to Ray, once; later calls do nothing.
+
+    Args:
+        address: of a running cluster (`auto`, `ray://host:port`, `host:port`); None takes `RAY_ADDRESS`, else starts a local one.
+
+    Raises:
+        ConnectionError: the named cluster does not answer.
+    """
+    if ray.is_initialized():
+        return
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    address = address or os.environ.get("RAY_ADDRESS")
+    if address:
+        try:
+            ray.init(address=address, logging_level="ERROR", log_to_driver=True)
+        except (ConnectionError, TimeoutError, ValueError, RuntimeError) as error:
+            raise ConnectionError(
+                f"RAY_ADDRESS={address}: no Ray cluster answers ({error}); start it, or unset RAY_ADDRESS for a local one"
+            ) from error
+        return
+    ray.init(
+        address="local",
+        num_cpus=local_cpus(),
+        object_store_memory=OBJECT_STORE_BYTES,
+        include_dashboard=False,
+        logging_level="ERROR",
+        log_to_driver=True,
+    )
+
+
+def local_cpus() -> int:
+    """CPU slots of a local Ray: the cores this process may use, and the spare ones."""
+    return len(os.sched_getaffinity(0)) + SPARE_CPUS
+
+
+def job_id() -> str:
+    """Ray's id of this process's job, or nothing when it is not connected."""
+    return ray.get_runtime_context().get_job_id() if ray.is_initialized() else ""

@@ -1,0 +1,1 @@
+"""Pictures as text: colors with coverage, tones, objects with boxes, a caption."""

@@ -1,0 +1,1 @@
+"""Orchestration only: a Prefect flow per stage, run in process by `python -m flows.<stage>`. No arithmetic here."""

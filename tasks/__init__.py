@@ -1,0 +1,1 @@
+"""A module or package per stage, same name: plain functions and callable classes that know no orchestrator."""
