@@ -6,9 +6,13 @@ of batches depends on the rows alone, never on how Ray cuts its blocks. So equal
 
 import os
 import pickle
+import shutil
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+import traceback
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -57,11 +61,11 @@ def map_batches(
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    done = (
-        ray.data.from_items([{"rows": pickle.dumps(batch, protocol=5)} for batch in batches], override_num_blocks=len(batches))
+    answers = (
+        ray.data.from_items([{"batch": pickle.dumps(batch, protocol=5)} for batch in batches], override_num_blocks=len(batches))
         .map_batches(
             _BatchWorker,
-            fn_constructor_args=(_Here.now(), worker, worker_args),
+            fn_constructor_args=(_Workspace.here(), worker, worker_args),
             batch_size=1,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=min(workers, len(batches))),
@@ -70,4 +74,194 @@ def map_batches(
         )
         .iter_rows()
     )
-    return [row for batch in _unpickled(done, len(rows), label) for row in batch]
+    result: list[dict] = []
+    with tqdm(total=len(rows), desc=label, unit="row") as bar:
+        for batch, answer in zip(batches, answers, strict=True):
+            result.extend(_value(pickle.loads(answer["answer"])))
+            bar.update(len(batch))
+    return result
+
+
+def train(
+    fn: Callable[[dict], Any],
+    config: dict,
+    *,
+    workers: int,
+    cpus_per_worker: float,
+    gpus_per_worker: float,
+    label: str,
+) -> Any:
+    """Run `fn(config)` on every rank of a Ray Train TorchTrainer; rank 0's answer comes back.
+
+    With more than one worker torch.distributed is initialized. A rank whose process dies is started again, so `fn` must resume from its own
+    scratch folder. A `Reporter` in `config` is flushed at the end of each rank.
+
+    Args:
+        fn: a plain function, pickled by reference.
+        config: its argument; any picklable values.
+        workers: ranks.
+        cpus_per_worker: CPU cores of a rank, also its number of threads.
+        gpus_per_worker: GPUs of a rank.
+        label: names the run in Ray's own logs.
+
+    Raises:
+        Exception: what `fn` raised, as itself.
+    """
+    connect()
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+    from ray.train.v2.api.exceptions import WorkerGroupError
+
+    storage = Path("scratch/ray").resolve()
+    name = f"{label}-{uuid.uuid4().hex[:8]}"
+    resources = {"CPU": cpus_per_worker} | ({"GPU": gpus_per_worker} if gpus_per_worker else {})
+    trainer = TorchTrainer(
+        _run_rank,
+        train_loop_config={"fn": fn, "config": config, "workspace": _Workspace.here()},
+        scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus_per_worker > 0, resources_per_worker=resources),
+        run_config=RunConfig(name=name, storage_path=str(storage), failure_config=FailureConfig(max_failures=MAX_RESTARTS)),
+    )
+    try:
+        return _value(trainer.fit().return_value)
+    except WorkerGroupError as error:
+        raise _cause(next(iter(error.worker_failures.values()), error)) from None
+    finally:
+        shutil.rmtree(storage / name, ignore_errors=True)
+
+
+class Future:
+    """The answer of one call, some time."""
+
+    def __init__(self, reference: ray.ObjectRef):
+        self._reference = reference
+
+    def result(self) -> Any:
+        """Wait for the answer.
+
+        Raises:
+            Exception: what the actor raised, as itself.
+        """
+        try:
+            return ray.get(self._reference)
+        except ray.exceptions.RayTaskError as error:
+            raise _cause(error) from None
+
+
+class ActorPool:
+    """Ray actors of one class, called in turn. `submit` does not wait, so that the caller can work while they do."""
+
+    def __init__(self, worker: type, worker_args: dict, *, size: int, cpus: float, gpus: float = 0):
+        """Start `size` actors, each `worker(**worker_args)` with its own share of cores and GPUs."""
+        connect()
+        actor = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=MAX_RESTARTS, max_task_retries=MAX_RESTARTS)(_Actor)
+        self._actors = [actor.remote(_Workspace.here(), worker, worker_args) for _ in range(size)]
+        self._submitted = 0
+
+    def submit(self, *args: Any) -> Future:
+        """Call `worker(*args)` on the next actor."""
+        actor = self._actors[self._submitted % len(self._actors)]
+        self._submitted += 1
+        return Future(actor.call.remote(*args))
+
+    def close(self) -> None:
+        """End the actors."""
+        for actor in self._actors:
+            ray.kill(actor)
+        self._actors = []
+
+    def __enter__(self) -> "ActorPool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@dataclass(frozen=True)
+class _Workspace:
+    """The driver's working folder. Paths in arguments are relative to it, so workers go there first."""
+
+    root: str
+
+    @classmethod
+    def here(cls) -> "_Workspace":
+        return cls(os.getcwd())
+
+    def enter(self) -> None:
+        if not os.path.isdir(self.root):
+            raise FileNotFoundError(f"this Ray node has no {self.root}; mount the workspace at the same path on every node")
+        os.chdir(self.root)
+        if self.root not in sys.path:
+            sys.path.insert(0, self.root)
+
+
+@dataclass(frozen=True)
+class _Raised:
+    """An exception as an answer: it travels as itself, and Ray neither wraps, prints nor retries it."""
+
+    error: Exception
+
+    @classmethod
+    def of(cls, error: Exception) -> "_Raised":
+        error.add_note("in a Ray worker:\n" + traceback.format_exc())
+        try:
+            pickle.loads(pickle.dumps(error))
+        except (TypeError, AttributeError, pickle.PicklingError):
+            return cls(RuntimeError(f"{type(error).__name__}: {error}"))
+        return cls(error)
+
+
+class _BatchWorker:
+    """What Ray Data's actors run: unpickle a batch, call the worker, pickle its answer."""
+
+    def __init__(self, workspace: _Workspace, worker: type, worker_args: dict):
+        workspace.enter()
+        self._make: Callable[[], Callable] | None = lambda: worker(**worker_args)
+        self._worker: Callable | None = None
+
+    def __call__(self, table: Any) -> dict:
+        try:
+            if self._worker is None:  # here, not in the constructor: so its exception too can travel as an answer
+                self._worker = self._make()
+            answers = [self._worker(pickle.loads(batch.as_py())) for batch in table["batch"]]
+        except Exception as error:  # noqa: BLE001 - raised again by the driver
+            answers = [_Raised.of(error)]
+        return {"answer": [pickle.dumps(answer, protocol=5) for answer in answers]}
+
+
+class _Actor:
+    """What the actors of an `ActorPool` run."""
+
+    def __init__(self, workspace: _Workspace, worker: type, worker_args: dict):
+        workspace.enter()
+        self._worker = worker(**worker_args)
+
+    def call(self, *args: Any) -> Any:
+        return self._worker(*args)
+
+
+def _run_rank(job: dict) -> Any:
+    """What a rank of Ray Train runs."""
+    from ray.train import get_context
+
+    job["workspace"].enter()
+    try:
+        return job["fn"](job["config"])
+    except Exception as error:  # noqa: BLE001 - raised again by the driver
+        if get_context().get_world_size() > 1:
+            raise  # the other ranks wait in a collective: only a failed rank ends the group
+        return _Raised.of(error)
+    finally:
+        for value in job["config"].values():
+            if isinstance(value, Reporter):
+                value.flush()
+
+
+def _value(answer: Any) -> Any:
+    if isinstance(answer, _Raised):
+        raise answer.error
+    return answer
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What the user's code raised, out of Ray's wrapping."""
+    return error.cause if isinstance(error, ray.exceptions.RayTaskError) and isinstance(error.cause, Exception) else error

@@ -105,6 +105,29 @@ def ratio(a: Sequence[float], b: Sequence[float], clusters: Sequence, *, seed: i
         return _interval(samples, float(x.sum() / y.sum()), len(x), count)
 
 
+def by_cluster(
+    fn: Callable[[np.ndarray], np.ndarray], values: np.ndarray, clusters: Sequence, *, seed: int, draws: int = DRAWS
+) -> list[Estimate]:
+    """Several numbers that depend on the column sums of the rows alone, such as ratings on counts of wins.
+
+    Args:
+        fn: from column sums (D, K), one row per draw, to (D, J).
+        values: (N, K) finite numbers.
+        clusters: (N,) the account of each row.
+        seed: of the bootstrap.
+        draws: resamples.
+
+    Returns:
+        J estimates.
+    """
+    columns, code = _rows(list(values.T), clusters)
+    count = int(code.max()) + 1
+    sums = np.stack([np.bincount(code, column, count) for column in columns], axis=1)  # (C, K)
+    samples = np.concatenate([fn(w @ sums) for w in _weights(count, draws, seed)])  # (D, J)
+    point = fn(sums.sum(0, keepdims=True))[0]
+    return [_interval(samples[:, j], float(point[j]), len(code), count) for j in range(len(point))]
+
+
 def _correlation(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> np.ndarray:
     """Pearson correlation under each row of weights. x, y: (N,) or (D, N); w: (D, N) → (D,)."""
     total = w.sum(1, keepdims=True)
@@ -183,3 +206,24 @@ def statistic(
     if not np.isfinite(point):
         raise ValueError(f"the statistic is {point} on {len(code)} rows; leave the metric out where it is undefined")
     return _interval(np.array(samples), point, len(code), count)
+
+
+def jackknife(fn: Callable[[str | None], float], clusters: Sequence, *, floor: float = -np.inf) -> Estimate:
+    """A number of a whole set of pictures (a distance, a diversity), with the interval of the delete-one-account jackknife.
+
+    Resampling with replacement would bias such numbers, since a picture drawn twice is a neighbor of itself; leaving
+    one account out at a time has no duplicates. The interval is Student's, with clusters − 1 degrees of freedom.
+
+    Args:
+        fn: the number without the rows of the given account; with all rows for None.
+        clusters: (N,) the account of each row.
+        floor: the least possible value, where the interval ends.
+    """
+    point = float(fn(None))
+    labels = sorted(set(map(str, clusters)))
+    half, count = 0.0, len(labels)
+    if count > 1:
+        without = np.array([fn(label) for label in labels])
+        error = np.sqrt((count - 1) / count * ((without - without.mean()) ** 2).sum())
+        half = float(error * t.ppf((1 + LEVEL) / 2, count - 1))
+    return Estimate(mean=tidy(point), lo=tidy(max(floor, point - half)), hi=tidy(point + half), n=len(clusters))

@@ -95,3 +95,12 @@ def test_quick_enough():
     bootstrap.pearson(x, y, clusters, seed=0)
     bootstrap.spearman(x, y, clusters, seed=0)
     assert time.process_time() - start < 3
+
+
+def test_jackknife_of_a_mean_is_the_standard_error():
+    values, clusters = np.arange(12.0), np.arange(12)
+    one = bootstrap.jackknife(lambda out: float(values[clusters.astype(str) != out].mean()), clusters)
+    half = 2.2009851600916384 * values.std(ddof=1) / np.sqrt(12)  # t(0.975, 11)
+    assert (one["mean"], one["n"]) == (5.5, 12)
+    assert one["hi"] - one["mean"] == pytest.approx(half, rel=1e-4)
+    assert bootstrap.jackknife(lambda out: 2.0, ["a", "a"]) == {"mean": 2.0, "lo": 2.0, "hi": 2.0, "n": 2}

@@ -1,0 +1,1 @@
+"""Tools around the pipeline: code dependencies of dvc.yaml, local stack, clusters, policies."""
