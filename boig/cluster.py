@@ -3,6 +3,7 @@
 import os
 
 import ray
+from tenacity import retry, retry_if_exception_message, stop_after_attempt
 
 OBJECT_STORE_BYTES = 512 * 2**20
 """Of a local Ray. The default would take 30 % of the memory; batches of pictures need far less."""
@@ -15,6 +16,8 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # keep CUDA_VISIBLE_DEVICES as it is for workers that ask for no GPU
     "RAY_memory_monitor_refresh_ms": "0",  # the pipeline's peak is bounded by its parameters; no worker is killed on a guess
+    "RAY_prestart_worker_first_driver": "0",  # a worker takes seconds of a core to start: none on a guess
+    "RAY_enable_worker_prestart": "0",
     "RAY_DEDUP_LOGS": "1",
     "RAY_TRAIN_V2_ENABLED": "1",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
@@ -44,6 +47,13 @@ def connect(address: str | None = None) -> None:
                 f"RAY_ADDRESS={address}: no Ray cluster answers ({error}); start it, or unset RAY_ADDRESS for a local one"
             ) from error
         return
+    _start_local()
+
+
+@retry(retry=retry_if_exception_message(match=".*timed out during startup"), stop=stop_after_attempt(5), reraise=True)
+def _start_local() -> None:
+    """A small Ray on this machine. Its daemons have a fixed half minute to come up, which a busy machine may need twice."""
+    ray.shutdown()
     ray.init(
         address="local",
         num_cpus=local_cpus(),

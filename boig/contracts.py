@@ -90,6 +90,7 @@ def _columns(*rows: tuple) -> tuple[Column, ...]:
 _TIME = pa.timestamp("us", tz="UTC")
 _COLOR = pa.list_(pa.struct([("name", pa.string()), ("coverage", pa.float64())]))
 _OBJECT = pa.list_(pa.struct([("label", pa.string()), ("box", pa.list_(pa.float64())), ("score", pa.float64())]))
+_TRUE_OBJECT = pa.list_(pa.struct([("label", pa.string()), ("box", pa.list_(pa.float64()))]))
 
 POSTS = Contract("posts", "data/posts/posts.parquet", _columns(
     ("post_id", pa.string(), "id of the post at its source"),
@@ -136,4 +137,17 @@ VERBALIZED = Contract("verbalized", "data/verbalized/verbalized.parquet", _colum
     ("caption", pa.string(), "one sentence"),
     ("error", pa.string(), "empty, or why this picture could not be verbalized"),
 ))  # fmt: skip
-CONTRACTS: tuple[Contract, ...] = (POSTS, NEGATIVES, PICTURES, QUARANTINE, VERBALIZED)
+TRUTH = Contract("truth", "data/feed/truth/truth.parquet", _columns(
+    ("post_id", pa.string(), "id of the post at its source"),
+    ("source", pa.string(), "id of the post whose picture this one repeats; its own for an original"),
+    ("dirt", pa.string(), "kind of dirt, empty for a clean post"),
+    ("course", pa.float64(), "level and trend of the account, log1p(likes)"),
+    ("context", pa.float64(), "effect of weekday, hour and caption, log1p(likes)"),
+    ("picture", pa.float64(), "effect of the picture, log1p(likes)"),
+    ("noise", pa.float64(), "what nothing explains, log1p(likes)"),
+    ("likes", pa.float64(), "final likes"),
+    ("objects", _TRUE_OBJECT, "products that are drawn: label, box (x0, y0, x1, y1) in 0–1"),
+    ("background", pa.string(), "palette name of the background's color"),
+    ("has_text", pa.bool_(), "whether a line of text is drawn"),
+))  # fmt: skip
+CONTRACTS: tuple[Contract, ...] = (POSTS, NEGATIVES, PICTURES, QUARANTINE, VERBALIZED, TRUTH)

@@ -246,7 +246,7 @@ def _run_rank(job: dict) -> Any:
     job["workspace"].enter()
     try:
         return job["fn"](job["config"])
-    except Exception as error:  # noqa: BLE001 - raised again by the driver
+    except Exception as error:
         if get_context().get_world_size() > 1:
             raise  # the other ranks wait in a collective: only a failed rank ends the group
         return _Raised.of(error)

@@ -27,12 +27,19 @@ CHANNELS = (8, 16, 32, 64)
 LATENT_CHANNELS = 16
 KL_WEIGHT = 1e-4  # per latent dimension, against a per-pixel squared error: leaves a posterior sigma near 0.03
 L1_WEIGHT = 0.2  # sharpens edges, which squared error alone leaves gray
+PRODUCT_WEIGHT = 4.0  # of pixels within products' boxes: they are few, and what the picture is about
 
 
-def pictures(rng: np.random.Generator, count: int) -> torch.Tensor:
-    """Fresh rendered pictures, (count, 3, 64, 64) in −1…1."""
-    stack = np.stack([render(sample_scene(rng)) for _ in range(count)])
-    return torch.from_numpy(stack).permute(0, 3, 1, 2).float().div(127.5).sub(1).contiguous(memory_format=torch.channels_last)
+def pictures(rng: np.random.Generator, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Fresh rendered pictures, (count, 3, 64, 64) in −1…1, and the weights of their pixels, (count, 1, 64, 64)."""
+    scenes = [sample_scene(rng) for _ in range(count)]
+    weights = torch.ones(count, 1, 64, 64)
+    for weight, scene in zip(weights, scenes, strict=True):
+        for product in scene.products:
+            x0, y0, x1, y1 = (round(64 * v) for v in product.box)
+            weight[0, y0:y1, x0:x1] = PRODUCT_WEIGHT
+    stack = torch.from_numpy(np.stack([render(s) for s in scenes]))
+    return stack.permute(0, 3, 1, 2).float().div(127.5).sub(1).contiguous(memory_format=torch.channels_last), weights
 
 
 def build() -> AutoencoderKL:
@@ -57,20 +64,20 @@ def build() -> AutoencoderKL:
     return codec
 
 
-def losses(codec: AutoencoderKL, x: torch.Tensor, noise: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """(training loss, squared error) of one batch."""
+def losses(codec: AutoencoderKL, x: torch.Tensor, weight: torch.Tensor, noise: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """(training loss, squared error) of one batch of pictures and the weights of their pixels."""
     posterior = codec.encode(x).latent_dist
     z = posterior.mean + posterior.std * torch.randn(posterior.mean.shape, generator=noise, device=x.device)
     error = codec.decode(z).sample - x
     kl = 0.5 * (posterior.mean**2 + posterior.var - 1 - posterior.logvar).mean()
-    squared = error.square().mean()
-    return squared + L1_WEIGHT * error.abs().mean() + KL_WEIGHT * kl, squared
+    loss = (weight * (error.square() + L1_WEIGHT * error.abs())).mean() + KL_WEIGHT * kl
+    return loss, error.square().mean()
 
 
 @torch.no_grad()
 def score(codec: AutoencoderKL, count: int, seed: int, device: str) -> dict[str, float]:
     """PSNR in dB (peak to peak 2) on unseen pictures, and the standard deviation of their latents."""
-    x = pictures(np.random.default_rng(seed), count).to(device)
+    x = pictures(np.random.default_rng(seed), count)[0].to(device)
     z = codec.encode(x).latent_dist.mean
     squared = (codec.decode(z).sample.clamp(-1, 1) - x).square().mean(dim=(1, 2, 3))
     return {"psnr_db": float((10 * torch.log10(4 / squared)).mean()), "latent_std": float(z.std()), "pictures": count}
@@ -85,7 +92,8 @@ def train(codec: AutoencoderKL, steps: int, batch: int, rate: float, seed: int, 
     averaged = torch.optim.swa_utils.AveragedModel(codec, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998))
     bar = tqdm(range(steps), desc="codec", mininterval=5)
     for step in bar:
-        loss, squared = losses(codec, pictures(rng, batch).to(device), noise)
+        x, weight = pictures(rng, batch)
+        loss, squared = losses(codec, x.to(device), weight.to(device), noise)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
@@ -93,7 +101,7 @@ def train(codec: AutoencoderKL, steps: int, batch: int, rate: float, seed: int, 
         schedule.step()
         averaged.update_parameters(codec)
         if step % 100 == 0:
-            bar.set_postfix(psnr=f"{float(10 * torch.log10(4 / squared)):.1f} dB")
+            bar.set_postfix(psnr=f"{float(10 * torch.log10(4 / squared.detach())):.1f} dB")
     return averaged.module
 
 

@@ -4,60 +4,54 @@ Each field says its unit and where its published value comes from. *paper* is Bl
 configuration of its reference implementation; where BOIG's own paper (2311.10995) is silent, which is everywhere, the value is ours.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-Positive = Annotated[int, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
+from boig.section import Count, Positive, Section, Share
+
 Weight = Annotated[float, Field(ge=0)]
 
 
-class Settings(BaseModel):
-    """Frozen; every key required; unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Lora(Settings):
+class Lora(Section):
     """The low-rank adapter of the U-Net. ddpo-pytorch: rank 4, alpha 4, on the attention projections."""
 
-    rank: Positive
-    alpha: Positive
+    rank: Count
+    alpha: Count
     """The update is scaled by alpha / rank."""
     targets: tuple[str, ...]
     """Ends of module names, for example `to_q`, `to_out.0`, `conv1`."""
 
 
-class Optimizer(Settings):
+class Optimizer(Section):
     """AdamW. ddpo-pytorch: lr 1e-4, betas 0.9 and 0.999, decay 1e-4, clip 1.0."""
 
-    lr: Annotated[float, Field(gt=0)]
+    lr: Positive
     warmup: Annotated[int, Field(ge=0)]
     """Iterations over which the learning rate rises linearly; 0 for none."""
     decay: Weight
     """Weight decay per step, times the learning rate."""
-    clip: Annotated[float, Field(gt=0)]
+    clip: Positive
     """Largest norm of the gradient; above it the gradient is scaled down."""
     ema: Annotated[float, Field(ge=0, lt=1)]
     """Decay of the adapter's moving average per update, which is what is evaluated and shipped; 0 keeps none."""
 
 
-class Sampling(Settings):
+class Sampling(Section):
     """How finished pictures are drawn: deterministic DDIM."""
 
-    steps: Positive
+    steps: Count
     guidance: Weight
     """Scale of classifier-free guidance; 1 is none."""
     kpi: tuple[str, str] | None
     """(wanted, contrast): buckets written into the prompt, guidance leads from the second to the first. None: the plain prompt."""
 
 
-class Supervised(Settings):
+class Supervised(Section):
     """Fine-tuning on pictures people liked. BOIG: "fine-tuning on high-KPI samples" (PFT); paper silent on every number."""
 
-    iterations: Positive
-    batch: Positive
+    iterations: Count
+    batch: Count
     """Pictures per update, over all workers."""
     floor: Annotated[float, Field(ge=0, le=100)]
     """Posts whose KPI is at least this are used."""
@@ -70,11 +64,11 @@ class Supervised(Settings):
     sampling: Sampling
 
 
-class KpiGuided(Settings):
+class KpiGuided(Section):
     """Supervised training with the KPI bucket as words of the prompt, sampled with guidance from one bucket to another. Ours."""
 
-    iterations: Positive
-    batch: Positive
+    iterations: Count
+    batch: Count
     dropout: Share
     """Share of pictures whose KPI words are dropped."""
     lora: Lora
@@ -82,66 +76,66 @@ class KpiGuided(Settings):
     sampling: Sampling
 
 
-class Ddpo(Settings):
+class Ddpo(Section):
     """DDPO with importance sampling, as published."""
 
-    iterations: Positive
+    iterations: Count
     """Rollouts. ddpo-pytorch: 100."""
-    steps: Positive
+    steps: Count
     """Denoising steps, all of them trained. Paper and ddpo-pytorch: 50."""
     eta: Annotated[float, Field(gt=0, le=1)]
     """Paper and ddpo-pytorch: 1."""
     guidance: Weight
     """In rollout and in training. Paper and ddpo-pytorch: 5."""
-    pictures: Positive
+    pictures: Count
     """Per rollout. Paper: 256."""
-    chunk: Positive
+    chunk: Count
     """Pictures per forward pass."""
-    chunks_per_update: Positive
+    chunks_per_update: Count
     """ddpo-pytorch (dgx): 64 pictures over all GPUs an update, 256 a rollout."""
-    epochs: Positive
+    epochs: Count
     """Passes over a rollout. Paper and ddpo-pytorch: 1."""
-    clip: Annotated[float, Field(gt=0)]
+    clip: Positive
     """Of the importance ratio. Paper and ddpo-pytorch: 1e-4."""
-    advantage_clip: Annotated[float, Field(gt=0)]
+    advantage_clip: Positive
     """ddpo-pytorch: 10 (5 in its first version)."""
-    history: Positive
+    history: Count
     """Last rewards remembered per prompt. Paper and ddpo-pytorch: 16."""
-    history_min: Positive
+    history_min: Count
     """Rewards of a prompt needed before its own statistics replace the rollout's. ddpo-pytorch: 16."""
-    prompts: Positive
+    prompts: Count
     """Training prompts; each recurs, as the paper's 45 animals do."""
     lora: Lora
     optimizer: Optimizer
     sampling: Sampling
 
 
-class Group(Settings):
+class Group(Section):
     """Our method: groups of pictures per prompt, few steps, guards against reward hacking."""
 
-    iterations: Positive
-    steps: Positive
+    iterations: Count
+    steps: Count
     """Denoising steps of a rollout. DDPO: 50; DanceGRPO and Flow-GRPO train on 10–25."""
     eta: Annotated[float, Field(gt=0, le=1)]
     guidance: Weight
     """In rollout and training; 1 is none and halves the cost."""
-    prompts: Positive
+    prompts: Count
     """Per rollout."""
     group: Annotated[int, Field(ge=2)]
     """Pictures per prompt."""
-    chunk: Positive
+    chunk: Count
     """Pictures per forward pass, in rollout and training alike, so that the ratio is exactly 1 at the start."""
-    chunks_per_update: Positive
-    epochs: Positive
+    chunks_per_update: Count
+    epochs: Count
     skip_last: Annotated[int, Field(ge=0)]
     """Last steps that are drawn deterministically and not trained: their sigma is near 0."""
     window: Annotated[int, Field(ge=0)]
     """Length of a sliding window of stochastic, trained steps (MixGRPO); 0 is all but the last ones."""
     trained_steps: Annotated[int, Field(ge=0)]
     """At most this many of the stochastic steps are trained per update, drawn at random; 0 is all."""
-    clip: Annotated[float, Field(gt=0)]
+    clip: Positive
     """Of the ratio of log-probabilities that are means over the latent's dimensions, hence small."""
-    advantage_clip: Annotated[float, Field(gt=0)]
+    advantage_clip: Positive
     kl: Weight
     """Weight of the KL to the base model (the same weights, adapter off), mean over latent dimensions."""
     weights: dict[str, float]
@@ -151,19 +145,52 @@ class Group(Settings):
     sampling: Sampling
 
 
-class Panel(Settings):
-    """A fixed set of held-out prompts, drawn every few iterations: contact sheet, judge, diversity, early stop."""
+class Base(Section):
+    """The model that is aligned."""
 
-    prompts: Positive
-    seeds: Positive
+    model: str
+    """Diffusers folder, or hub id."""
+    revision: str
+    """Commit of a hub id; empty for a folder."""
+    device: str
+    """Of torch, for training."""
+    dtype: Literal["float32", "bfloat16", "float16"]
+    """Of the networks. Trajectory, scheduler, log-probabilities and adapter are float32 whatever it is."""
+    channels_last: bool
+    """Memory layout of the U-Net; faster on GPUs."""
+    compile: bool
+    """Compile the U-Net with static shapes; pays on GPUs."""
+
+
+class Rewarding(Section):
+    """Who scores."""
+
+    model: str
+    """Folder of the reward."""
+    judge: str
+    """Folder of the judge, which scores the panel and never trains."""
+    weights: dict[str, float]
+    """Of the reward's parts in its total; a part that costs time and has no weight is not computed."""
+    device: str
+    """Of torch, for verbalizer and reward."""
+
+
+class Panel(Section):
+    """A fixed set of held-out prompts, drawn now and then: contact sheet, judge, diversity, early stop. Ours; papers are silent."""
+
+    prompts: Count
+    """From split val."""
+    seeds: Count
     """Pictures per prompt."""
-    shown: Positive
+    shown: Count
     """Prompts on the contact sheet, one picture each."""
-    every: Positive
-    """Iterations between two looks, as a share of a method's run: looks per run."""
-    patience: Positive
-    """Looks without a better judge after which a run stops."""
+    looks: Count
+    """Times per run, beside the one at the base."""
+    batch_size: Count
+    """Pictures per forward pass."""
+    patience: Count
+    """Looks without a better judge after which our method stops."""
     diversity_floor: Share
-    """A look whose diversity is below this share of the base's cannot be the best one."""
-    agreement_slack: Share
-    """A look whose share of found products is this much below the base's cannot be the best one."""
+    """A look whose diversity is below this share of the base's is not shipped."""
+    mismatch_slack: Share
+    """A look whose share of missed products is this much above the base's is not shipped."""

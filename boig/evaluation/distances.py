@@ -2,8 +2,9 @@
 
 FID (Heusel et al. 2017), KID (Bińkowski et al. 2018), a Gaussian-kernel MMD as in CMMD (Jayasumana et al. 2024) and the
 Vendi score (Friedman & Dieng 2023). Deviations: features are standardized with the mean and spread of the real pictures,
-so the numbers compare methods with each other and not with tables elsewhere; covariances get a ridge, since n is small;
-KID and MMD use all pairs once instead of random subsets; the Gaussian's width is the median distance between real pictures.
+and turned onto their first 64 principal axes, so the numbers compare methods with each other and not with tables elsewhere;
+covariances get a ridge, since n is small; KID and MMD use all pairs once instead of random subsets; the Gaussian's width is
+the median distance between real pictures.
 """
 
 from dataclasses import dataclass
@@ -14,15 +15,22 @@ from boig.evaluation.bootstrap import Estimate, jackknife
 
 _RIDGE = 1e-3  # of a standardized feature's variance, 1
 _DEAD = 1e-6  # spread below which a feature says nothing
+_AXES = 64  # well below the few hundred pictures whose covariance is estimated
 
 
-def standardize(real: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both sets in units of the real pictures' spread, features without spread dropped. (N, D), (M, D) → (N, d), (M, d)."""
+def standardize(real: np.ndarray, other: np.ndarray, axes: int = _AXES) -> tuple[np.ndarray, np.ndarray]:
+    """Both sets in units of the real pictures' spread, on the real pictures' principal axes. (N, D), (M, D) → (N, d), (M, d).
+
+    Raises:
+        ValueError: no feature varies over the real pictures.
+    """
     mean, spread = real.mean(0), real.std(0)
     alive = spread > _DEAD
     if not alive.any():
         raise ValueError(f"all {real.shape[1]} features are constant over {len(real)} real pictures; give more, or other features")
-    return (real[:, alive] - mean[alive]) / spread[alive], (other[:, alive] - mean[alive]) / spread[alive]
+    real, other = (real[:, alive] - mean[alive]) / spread[alive], (other[:, alive] - mean[alive]) / spread[alive]
+    main = np.linalg.svd(real, full_matrices=False)[2][:axes].T  # (D, d)
+    return real @ main, other @ main
 
 
 def fid(real: np.ndarray, fake: np.ndarray, ridge: float = _RIDGE) -> float:

@@ -9,7 +9,8 @@ _LINK = re.compile(r"(?:https?://|www\.)[^\s<>]+", re.IGNORECASE)
 _MENTION = re.compile(r"(?<![\w@])@\w{1,50}")
 # Tokens by which chat templates mark roles and turns: a post must not be able to speak as the system.
 _TEMPLATE = re.compile(
-    r"<\|[^|>\s]{0,64}\|>|<<\s*/?\s*SYS\s*>>|\[\s*/?\s*INST\s*\]|</?s>|<(?:start|end)_of_turn>|<(?:bos|eos|pad|unk)>|<\|?endoftext\|?>", re.IGNORECASE
+    r"<\|[^|>\s]{0,64}\|>|<<\s*/?\s*SYS\s*>>|\[\s*/?\s*INST\s*\]|</?s>|<(?:start|end)_of_turn>|<(?:bos|eos|pad|unk|endoftext)>",
+    re.IGNORECASE,
 )
 
 
@@ -19,11 +20,11 @@ def clean(text: str) -> str:
     HTML entities are decoded, links and mentions masked, control and format characters and chat-template tokens removed, and white space
     folded. Cleaning twice changes nothing.
     """
-    for _ in range(8):  # entities may be nested, and removing a token may join the halves of another: repeat until nothing changes
-        before, text = text, _once(text)
-        if text == before:
-            break
-    return text
+    while True:  # entities may be nested, and removing a token may join the halves of another
+        cleaned = _once(text)
+        if cleaned == text:
+            return cleaned
+        text = cleaned
 
 
 def _once(text: str) -> str:

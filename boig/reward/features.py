@@ -10,7 +10,7 @@ Legend: N rows, P picture features, C context features.
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -55,79 +55,76 @@ def mismatch(briefs: Sequence[Brief], verbalizations: Sequence[Verbalization], l
 
 
 @dataclass(frozen=True)
-class FeatureSpace:
-    """Vocabularies fixed on the training posts; what is not in them has no column and is left to the tokens."""
+class ContextSpace:
+    """Vocabularies of briefs, fixed on the training posts; what is not in them has no column and is left to the tokens."""
 
     accounts: tuple[str, ...]
     """Seen in training. Another account gets zeros here: the average account of its industry."""
     industries: tuple[str, ...]
-    labels: tuple[str, ...]
-    """Object labels of training verbalizations, most frequent first."""
-    products: tuple[str, ...]
-    """The labels that training captions name."""
-    caption_words: tuple[str, ...]
-    picture_words: tuple[str, ...]
-    """Words of verbalization captions."""
+    words: tuple[str, ...]
+    """Of captions, most frequent first."""
 
     @classmethod
-    def fit(cls, briefs: Sequence[Brief], verbalizations: Sequence[Verbalization], max_labels: int, max_words: int) -> "FeatureSpace":
-        """Vocabularies of the training posts, each cut to its most frequent entries."""
-        labels = _top((o.label for v in verbalizations for o in v.objects), max_labels)
-        captions = {b.caption for b in briefs}
+    def fit(cls, briefs: Sequence[Brief], max_words: int) -> "ContextSpace":
         return cls(
             accounts=tuple(sorted({b.account for b in briefs})),
             industries=tuple(sorted({b.industry for b in briefs})),
-            labels=labels,
-            products=tuple(sorted(frozenset().union(*(named_labels(c, labels) for c in sorted(captions))))),
-            caption_words=_top((w for b in briefs for w in set(words(b.caption))), max_words),
-            picture_words=_top((w for v in verbalizations for w in set(words(v.caption))), max_words),
+            words=_top((w for b in briefs for w in set(words(b.caption))), max_words),
         )
 
-    def to_dict(self) -> dict:
-        return asdict(self)
+    @property
+    def size(self) -> int:
+        """C."""
+        return len(self.accounts) + len(self.industries) + _TIME_SIZE + len(self.words)
+
+    def encode(self, briefs: Sequence[Brief]) -> np.ndarray:
+        """(N, C) float32."""
+        rows = [
+            np.concatenate([_one_hot(b.account, self.accounts), _one_hot(b.industry, self.industries), _time(b), _multi_hot(b.caption, self.words)])
+            for b in briefs
+        ]
+        return np.array(rows, dtype=np.float32).reshape(len(briefs), self.size)
+
+
+@dataclass(frozen=True)
+class PictureSpace:
+    """Vocabularies of verbalizations, fixed on the training posts."""
+
+    labels: tuple[str, ...]
+    """Of objects, most frequent first."""
+    products: tuple[str, ...]
+    """The labels that training captions name."""
+    words: tuple[str, ...]
+    """Of the verbalizations' captions."""
 
     @classmethod
-    def from_dict(cls, raw: dict) -> "FeatureSpace":
-        return cls(**{key: tuple(value) for key, value in raw.items()})
+    def fit(cls, briefs: Sequence[Brief], verbalizations: Sequence[Verbalization], max_labels: int, max_words: int) -> "PictureSpace":
+        labels = _top((o.label for v in verbalizations for o in v.objects), max_labels)
+        named = frozenset().union(*(named_labels(caption, labels) for caption in {b.caption for b in briefs}))
+        return cls(labels, tuple(sorted(named)), _top((w for v in verbalizations for w in set(words(v.caption))), max_words))
 
     @property
-    def picture_size(self) -> int:
+    def size(self) -> int:
         """P."""
-        return 40 + 3 + _LIGHT_SIZE + _SHAPE_SIZE + 2 * len(self.labels) + len(self.picture_words) + 1
+        return _FIXED_SIZE + 2 * len(self.labels) + len(self.words) + 1
 
-    @property
-    def context_size(self) -> int:
-        """C."""
-        return len(self.accounts) + len(self.industries) + _TIME_SIZE + len(self.caption_words)
-
-    def picture(self, briefs: Sequence[Brief], verbalizations: Sequence[Verbalization]) -> np.ndarray:
-        """(N, P) float32. The last column is the mismatch, since a picture matches or not only beside its brief."""
-        out = np.zeros((len(briefs), self.picture_size), dtype=np.float32)
+    def encode(self, briefs: Sequence[Brief], verbalizations: Sequence[Verbalization]) -> np.ndarray:
+        """(N, P) float32. The first 40 columns are coverages; the last is the mismatch with the brief's caption."""
         at = {label: i for i, label in enumerate(self.labels)}
-        start = 43 + _LIGHT_SIZE + _SHAPE_SIZE
+        out = np.zeros((len(briefs), self.size), dtype=np.float32)
         for row, v in zip(out, verbalizations, strict=True):
             cover = np.zeros(40)
             for color in v.colors:
                 if color.name in _COLOR_AT:
                     cover[_COLOR_AT[color.name]] = color.coverage
-            row[:40], row[40:43] = cover, v.tones
-            row[43 : 43 + _LIGHT_SIZE] = _light(cover)
-            row[43 + _LIGHT_SIZE : start] = _shape(v)
+            row[:_FIXED_SIZE] = np.concatenate([cover, v.tones, _light(cover), _shape(v)])
             for o in v.objects:
                 if o.label in at:
-                    row[start + at[o.label]] = 1.0
-                    row[start + len(at) + at[o.label]] += o.area
-            row[start + 2 * len(at) : -1] = _multi_hot(v.caption, self.picture_words)
+                    row[_FIXED_SIZE + at[o.label]] = 1.0
+                    row[_FIXED_SIZE + len(at) + at[o.label]] += o.area
+            row[_FIXED_SIZE + 2 * len(at) : -1] = _multi_hot(v.caption, self.words)
         out[:, -1] = mismatch(briefs, verbalizations, self.products)
         return out
-
-    def context(self, briefs: Sequence[Brief]) -> np.ndarray:
-        """(N, C) float32."""
-        rows = [
-            np.concatenate([_one_hot(b.account, self.accounts), _one_hot(b.industry, self.industries), _time(b), _multi_hot(b.caption, self.caption_words)])
-            for b in briefs
-        ]
-        return np.array(rows, dtype=np.float32).reshape(len(briefs), self.context_size)
 
 
 def _top(items: Iterable[str], limit: int) -> tuple[str, ...]:
@@ -173,12 +170,13 @@ def _shape(v: Verbalization) -> np.ndarray:
 
 
 _TIME_SIZE = 7 + 4 + 4 + 24
+_FIXED_SIZE = 40 + 3 + _LIGHT_SIZE + _SHAPE_SIZE
 
 
 def _time(brief: Brief) -> np.ndarray:
     """Weekday one-hot, two harmonics of the day and of the year, hour one-hot; UTC."""
     when = brief.created_at
-    day = 2 * np.pi * (when.hour + when.minute / 60) / 24
+    day = 2 * np.pi * when.hour / 24  # to the hour, as the prompt says it
     year = 2 * np.pi * when.timetuple().tm_yday / _YEAR_DAYS
     waves = [f(k * angle) for angle in (day, year) for k in (1, 2) for f in (np.sin, np.cos)]
     return np.concatenate([np.eye(7)[when.weekday()], waves, np.eye(24)[when.hour]])

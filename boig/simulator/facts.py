@@ -38,7 +38,7 @@ def measure(pictures: np.ndarray, products: list[tuple[tuple[str, Box], ...]], h
         ValueError: the three do not have one length, or the pictures have another dtype or shape.
     """
     if not len(pictures) == len(products) == len(has_text):
-        raise ValueError(f"{len(pictures)} pictures, {len(products)} product lists, {len(has_text)} text flags; give one of each per picture")
+        raise ValueError(f"{len(pictures)} pictures, {len(products)} product lists, {len(has_text)} text flags; give one each per picture")
     coverages, tones = shares(pictures)  # (N, 40), (N, 3)
     contrast = (pictures @ _LUMA / 255.0).std(axis=(1, 2))  # (N,)
     return [

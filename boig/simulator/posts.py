@@ -45,9 +45,7 @@ def brief_of(post: Post, industry: str) -> Brief:
     return Brief(post.post_id, post.account, industry, post.created_at, clean(post.text))
 
 
-def draw_posts(
-    seed: int, accounts: tuple[Account, ...], count: int, start: datetime, months: int, mismatch_share: float
-) -> list[Post]:
+def draw_posts(seed: int, accounts: tuple[Account, ...], count: int, start: datetime, months: int, mismatch_share: float) -> list[Post]:
     """All posts of all accounts, by time.
 
     Args:
@@ -90,7 +88,7 @@ def _draft(rng: np.random.Generator, account: Account, when: datetime, mismatch_
     """Raw text, advertised kinds and scene of one post."""
     own = INDUSTRIES[account.industry]
     first = str(rng.choice(own)) if rng.random() < account.own_share else str(rng.choice(KINDS))
-    advertised = (first,)
+    advertised: tuple[str, ...] = (first,)
     if rng.random() < 0.12:
         advertised += (str(rng.choice([k for k in own if k != first])),)
     shown = advertised

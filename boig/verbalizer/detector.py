@@ -37,14 +37,3 @@ def suppress(objects: list[ObjectBox], max_iou: float) -> tuple[ObjectBox, ...]:
         if all(iou(candidate.box, other.box) <= max_iou for other in kept):
             kept.append(candidate)
     return tuple(kept)
-
-
-def check_pictures(pictures: np.ndarray) -> np.ndarray:
-    """The batch itself.
-
-    Raises:
-        ValueError: not uint8 (B, H, W, 3).
-    """
-    if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[-1] != 3:
-        raise ValueError(f"pictures must be uint8 (B, H, W, 3), got {pictures.dtype} {pictures.shape}; decode to RGB first")
-    return pictures

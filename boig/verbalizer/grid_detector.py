@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from boig.verbalizer.detector import check_pictures, suppress
+from boig.verbalizer.detector import suppress
 from boig.verbalizer.form import ObjectBox
+from boig.verbalizer.palette import check_pictures
 
 GRID = 8  # cells a side
 SIDE = 64  # px a side of what the network sees
@@ -51,6 +52,10 @@ class GridOutput:
     """(B, families) logits; None without picture heads."""
     text: Tensor | None
     """(B,) logit that the picture carries a line of text; None without picture heads."""
+    features: Tensor | None
+    """(B, 4 · width) what the picture heads read, ≥ 0; None without picture heads."""
+    pooled: Tensor | None = None
+    """(B, 10 × width) what the picture heads see: means and maxima of the trunk; None without picture heads."""
 
 
 def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
@@ -90,12 +95,12 @@ class GridNet(nn.Module):
         late = self.late(early)  # (B, 4w, 8, 8)
         cells = self.head(late)  # (B, labels + 4, 8, 8)
         count = len(self.config.labels)
-        families = text = None
+        families = text = pooled = None
         if self.whole is not None:
             pooled = torch.cat([early.mean((2, 3)), late.mean((2, 3)), late.amax((2, 3))], 1)  # (B, 10w)
             answer = self.whole(pooled)
             families, text = answer[:, :-1], answer[:, -1]
-        return GridOutput(cells[:, :count], functional.softplus(cells[:, count:]), families, text)
+        return GridOutput(cells[:, :count], functional.softplus(cells[:, count:]), families, text, pooled)
 
 
 def save(net: GridNet, folder: Path) -> Path:
@@ -103,6 +108,7 @@ def save(net: GridNet, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(asdict(net.config), indent=2) + "\n")
     save_file({k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}, folder / "model.safetensors")
+    (folder / "model.safetensors").chmod(0o644)
     return folder
 
 
@@ -132,10 +138,12 @@ def _fold(module: nn.Module) -> None:
 
 
 def to_input(pictures: np.ndarray, device: str = "cpu") -> Tensor:
-    """uint8 (B, H, W, 3) → (B, 3, 64, 64) floats in 0–255; other sizes are resized with anti-aliasing."""
-    batch = torch.from_numpy(np.ascontiguousarray(check_pictures(pictures))).to(device).permute(0, 3, 1, 2).float()
+    """uint8 (B, H, W, 3) → (max(B, 2), 3, 64, 64) floats in 0–255; other sizes are resized with anti-aliasing."""
+    batch = torch.tensor(check_pictures(pictures), device=device).permute(0, 3, 1, 2).float()
     if batch.shape[2:] != (SIDE, SIDE):
         batch = functional.interpolate(batch, (SIDE, SIDE), mode="bilinear", antialias=True, align_corners=False)
+    if len(batch) == 1:
+        batch = batch.expand(2, -1, -1, -1)  # oneDNN rounds a batch of one differently: a picture's boxes must not depend on that
     return batch.contiguous(memory_format=torch.channels_last)
 
 
@@ -176,7 +184,7 @@ class GridDetector:
         """See `Detector`; pictures of any size."""
         check_pictures(pictures)
         found: list[tuple[ObjectBox, ...]] = []
-        for start in range(0, len(pictures), self.batch_size):
+        for start in range(0, len(pictures), self.batch_size):  # only the last batch can be a single picture
             out = self.net(to_input(pictures[start : start + self.batch_size], self.device))
             found += decode(out.classes.cpu().numpy(), out.sides.cpu().numpy(), self.labels, self.threshold)
-        return found
+        return found[: len(pictures)]

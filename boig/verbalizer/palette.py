@@ -57,6 +57,22 @@ def _cells(picture: np.ndarray) -> np.ndarray:
     return (p[..., 0] << 10) | (p[..., 1] << 5) | p[..., 2]
 
 
+def check_pictures(pictures: np.ndarray) -> np.ndarray:
+    """The batch itself.
+
+    Raises:
+        ValueError: not uint8 (B, H, W, 3).
+    """
+    if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[-1] != 3:
+        raise ValueError(f"pictures must be uint8 (B, H, W, 3), got {pictures.dtype} {pictures.shape}; decode to RGB first")
+    return pictures
+
+
+def name_indices(pictures: np.ndarray) -> np.ndarray:
+    """Index into `NAMES` of each pixel of uint8 (B, H, W, 3) pictures; uint8 (B, H, W)."""
+    return _tables()[0][_cells(check_pictures(pictures))]
+
+
 def shares(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Coverage of the 40 names and of the three tones in each picture.
 
@@ -69,10 +85,8 @@ def shares(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         ValueError: another dtype or shape.
     """
-    if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[-1] != 3:
-        raise ValueError(f"pictures must be uint8 (B, H, W, 3), got {pictures.dtype} {pictures.shape}; decode to RGB first")
     names, tones = _tables()
-    cells = _cells(pictures).reshape(len(pictures), -1)  # (B, H*W)
+    cells = _cells(check_pictures(pictures)).reshape(len(pictures), -1)  # (B, H*W)
     batch = np.arange(len(pictures))[:, None]
     by_name = np.bincount((batch * 40 + names[cells]).ravel(), minlength=40 * len(pictures)).reshape(-1, 40)
     by_tone = np.bincount((batch * 3 + tones[cells]).ravel(), minlength=3 * len(pictures)).reshape(-1, 3)

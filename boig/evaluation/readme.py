@@ -1,0 +1,141 @@
+"""Numbers in Markdown come from metrics files: blocks between `<!-- name:start -->` and `<!-- name:end -->` are generated.
+
+`python -m boig.evaluation.readme` rewrites them, `--check` fails where one is stale.
+"""
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from boig.evaluation import tables
+from boig.evaluation.goals import generation_goals, reward_goals
+from boig.evaluation.formats import COLUMNS, mean_of, percent
+
+GRID = "docs/methods.png"
+"""Copied from `REPORT_GRID`, which is a DVC output and not in git."""
+REPORT_GRID = Path("reports/pictures/methods.png")
+RESULT_COLUMNS = ("true_uplift", "judge_win_rate", "rating", "prompt_agreement", "vendi", "fid", "unet_forwards")
+REWARD_COLUMNS = ("pearson", "spearman_within", "pair_accuracy")
+BOIGLLM_COLUMNS = ("color_iou", "coverage_rmse", "object_iou")
+_BLOCK = re.compile(r"(<!-- (?P<name>[a-z_]+):start -->\n)(?P<body>.*?)(<!-- (?P=name):end -->)", re.DOTALL)
+
+
+def _results(metrics: Mapping[str, Mapping]) -> str:
+    evaluate = metrics["evaluate"]
+    shown = tables.generation(evaluate, [c for c in COLUMNS if c in RESULT_COLUMNS])
+    head = f"{evaluate['briefs']} held-out briefs of the simulated feed, wanted KPI high; 95 % intervals clustered by account."
+    return f"{head}\n\n{tables.markdown(shown)}\n"
+
+
+def _reward(metrics: Mapping[str, Mapping]) -> str:
+    return _splits(metrics["train_reward"], tables.REWARD, tables.REWARD_COLUMNS, REWARD_COLUMNS, "Model")
+
+
+def _boigllm(metrics: Mapping[str, Mapping]) -> str:
+    return _splits(metrics["train_boigllm"], tables.BOIGLLM, tables.BOIGLLM_COLUMNS, BOIGLLM_COLUMNS, "Method")
+
+
+def _splits(values: Mapping, names: Mapping[str, str], columns: Mapping, used: tuple[str, ...], first: str) -> str:
+    tests = {split: values[split] for split in ("test_time", "test_account") if split in values}
+    shown = tables.per_split(tests, names, {c: columns[c] for c in used}, first)
+    return "\n\n".join(tables.markdown(t) + (f"\n\n{t.note}" if t.note else "") for t in shown) + "\n"
+
+
+def _goals(metrics: Mapping[str, Mapping]) -> str:
+    found = reward_goals(metrics["train_reward"]) + generation_goals(metrics["evaluate"])
+    lines = [f"| {g.what} | {g.measured} | {'yes' if g.reached else '**no**'} |" for g in found]
+    return "\n".join(["| Goal | Measured | Reached |", "| --- | --- | --- |", *lines]) + "\n"
+
+
+def _run(metrics: Mapping[str, Mapping]) -> str:
+    run = metrics["run"]
+    return (
+        f"`make repro` took {mean_of(run['wall_s']) / 60:.0f} min on {run['cores']} cores with at most {run['peak_rss_gb']:.1f} GB of memory; "
+        f"a second run, with nothing to do, {run['noop_s']:.1f} s.\n"
+    )
+
+
+def _grid(_: Mapping[str, Mapping]) -> str:
+    return f"![The same held-out briefs, drawn by each method]({GRID})\n"
+
+
+def _ceiling(metrics: Mapping[str, Mapping]) -> str:
+    shares = metrics["simulate"]["variance_share"]
+    return ", ".join(f"{name} {percent(mean_of(shares[name]))}" for name in ("picture", "context", "noise")) + "\n"
+
+
+BLOCKS: dict[str, tuple[Callable[[Mapping[str, Mapping]], str], tuple[str, ...]]] = {
+    "results": (_results, ("evaluate",)),
+    "arena": (_results, ("evaluate",)),
+    "reward": (_reward, ("train_reward",)),
+    "boigllm": (_boigllm, ("train_boigllm",)),
+    "goals": (_goals, ("train_reward", "evaluate")),
+    "run": (_run, ("run",)),
+    "variance": (_ceiling, ("simulate",)),
+    "grid": (_grid, ()),
+}
+"""Block name → how it is written, and the metrics files it needs. `arena` reads metrics/arena/, all others metrics/."""
+
+
+def fill(text: str, metrics: Path) -> str:
+    """The text with every block generated anew.
+
+    Args:
+        text: Markdown.
+        metrics: folder of metrics files.
+
+    Raises:
+        ValueError: an unknown block.
+        FileNotFoundError: a metrics file that a block needs is not there.
+    """
+
+    def body(found: re.Match) -> str:
+        name = found["name"]
+        if name not in BLOCKS:
+            raise ValueError(f"block {name!r} is unknown; use one of {', '.join(BLOCKS)}")
+        write, needs = BLOCKS[name]
+        folder = metrics / "arena" if name == "arena" else metrics
+        return found[1] + write({stage: _load(folder / f"{stage}.json") for stage in needs}) + found[4]
+
+    return _BLOCK.sub(body, text)
+
+
+def _load(path: Path) -> dict:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; run `make repro`, or drop the block that needs it")
+    return json.loads(path.read_text())
+
+
+def main(
+    files: Annotated[list[Path] | None, typer.Argument(help="Markdown files; README.md by default")] = None,
+    metrics: Annotated[Path, typer.Option(help="folder of metrics files")] = Path("metrics"),
+    check: Annotated[bool, typer.Option("--check", help="change nothing; fail where a block is stale")] = False,
+) -> None:
+    """Write the generated blocks of Markdown files from metrics files."""
+    stale = []
+    for path in files or [Path("README.md")]:
+        try:
+            old = path.read_text()
+            new = fill(old, metrics)
+        except (ValueError, FileNotFoundError) as error:
+            typer.echo(f"{path}: {error}", err=True)
+            raise typer.Exit(1) from None
+        if new != old and check:
+            stale.append(str(path))
+        elif new != old:
+            path.write_text(new)
+    if not check and REPORT_GRID.is_file():
+        Path(GRID).parent.mkdir(exist_ok=True)
+        shutil.copyfile(REPORT_GRID, GRID)
+    if stale:
+        typer.echo(f"stale numbers in {', '.join(stale)}; run `python -m boig.evaluation.readme {' '.join(stale)}`", err=True)
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)

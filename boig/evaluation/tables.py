@@ -1,0 +1,139 @@
+"""Tables of the report and the README, straight from metrics files."""
+
+from collections.abc import Mapping, Sequence
+
+from boig.evaluation.formats import COLUMNS, DASH, Format, decimals, mean_of, percent, significant
+from boig.evaluation.report import Cell, TableBlock
+
+METHODS: dict[str, str] = {
+    "base": "Base model",
+    "boigllm_prompt": "Base + BoigLLM’s prompt",
+    "retrieved_prompt": "Base + retrieved prompt",
+    "pft": "PFT (supervised)",
+    "kpi_guided": "KPI-guided",
+    "best_of_4": "Best of 4 of base",
+    "best_of_16": "Best of 16 of base",
+    "ddpo": "DDPO as published",
+    "boigsd": "BoigSD (ours)",
+    "boigsd_best_of_4": "BoigSD, best of 4",
+    "real": "Real pictures",
+}
+"""Names of the generation methods, in the order of the table."""
+SPLITS: dict[str, str] = {"val": "validation", "test_time": "newest posts", "test_account": "unseen accounts"}
+BOIGLLM: dict[str, str] = {
+    "boigllm": "BoigLLM (ours)",
+    "frequency": "Account’s frequencies",
+    "neighbor": "Nearest neighbor",
+    "zero_shot": "Untuned, zero-shot",
+    "three_shot": "Untuned, 3-shot",
+    "five_shot": "Untuned, 5-shot",
+}
+BOIGLLM_COLUMNS: dict[str, Format] = {
+    "color_iou": Format("Color IoU", decimals(3), "up"),
+    "color_cosine": Format("Color cosine", decimals(3), "up"),
+    "color_rgb_distance": Format("RGB distance", decimals(3), "down"),
+    "coverage_rmse": Format("Coverage RMSE", decimals(3), "down"),
+    "tone_rmse": Format("Tone RMSE", decimals(3), "down"),
+    "object_iou": Format("Object IoU", decimals(3), "up"),
+    "object_cosine": Format("Object cosine", decimals(3), "up"),
+    "area_error": Format("Area error", decimals(3), "down"),
+    "center_distance": Format("Center distance", decimals(3), "down"),
+    "json_valid": Format("Valid JSON", percent, "up"),
+}
+REWARD: dict[str, str] = {
+    "reward": "Reward (engagement)",
+    "design_reward": "Reward (design)",
+    "judge": "Judge",
+    "account_mean": "Account mean",
+    "context_gbm": "Boosting on context",
+    "caption_only": "Caption only",
+    "picture_only": "Picture only",
+    "context_only": "Context only",
+    "shuffled": "Shuffled pictures",
+}
+REWARD_COLUMNS: dict[str, Format] = {
+    "pearson": Format("Pearson", decimals(3), "up"),
+    "spearman": Format("Spearman", decimals(3), "up"),
+    "spearman_within": Format("within account", decimals(3), "up"),
+    "pair_accuracy": Format("Pair accuracy", percent, "up"),
+    "coverage_90": Format("Coverage of 90 % intervals", percent),
+    "interval_width": Format("Interval width", decimals(1), "down"),
+    "ece": Format("Calibration error", decimals(3), "down"),
+}
+ALIGN_COLUMNS: dict[str, Format] = {
+    "wall_s": Format("Wall time, s", decimals(0)),
+    "pictures": Format("Pictures", decimals(0)),
+    "unet_forwards": Format("U-Net forwards", decimals(0)),
+    "reward_calls": Format("Reward calls", decimals(0)),
+    "start_ratio_error": Format("Ratio error at start", significant),
+    "reward_first": Format("Reward, first", significant),
+    "reward_last": Format("Reward, last", significant),
+    "kl_last": Format("KL, last", significant),
+}
+PERFORMANCE = ("true_uplift", "judge_win_rate", "rating", "judge", "reward")
+KEPT = ("prompt_agreement", "mismatch_rate", "text_score", "vendi", "fid", "kid", "mmd", "unet_forwards", "reward_calls")
+
+
+def block(values: Mapping[str, Mapping], names: Mapping[str, str], columns: Mapping[str, Format], first: str, note: str = "") -> TableBlock:
+    """A table of `values[row][column]`, rows and columns in the order of their titles; empty columns are left out.
+
+    The best mean of each column with a better side is strong; real pictures do not compete.
+    """
+    rows = {key: values[key] for key in names if key in values}
+    used = {key: f for key, f in columns.items() if any(mean_of(r.get(key)) is not None for r in rows.values())}
+    best = {key: _best(rows, key, f) for key, f in used.items()}
+    return TableBlock(
+        head=(first, *(f.heading for f in used.values())),
+        rows=tuple(
+            (Cell(names[name]), *(Cell(f.text(r.get(key)), f.interval(r.get(key)), name in best[key]) for key, f in used.items()))
+            for name, r in rows.items()
+        ),
+        note=note,
+    )
+
+
+def _best(rows: Mapping[str, Mapping], column: str, form: Format) -> frozenset[str]:
+    """Rows that show the best number, where there is a choice and a better side."""
+    means = {name: m for name, r in rows.items() if name != "real" and (m := mean_of(r.get(column))) is not None}
+    if not form.better or len(means) < 2:
+        return frozenset()
+    top = form.show((max if form.better == "up" else min)(means.values()))
+    best = frozenset(name for name, m in means.items() if form.show(m) == top)
+    return best if len(best) < len(means) else frozenset()
+
+
+def generation(evaluate: Mapping, columns: Sequence[str], note: str = "") -> TableBlock:
+    """Rows of metrics/evaluate.json, with the given columns."""
+    values = {name: evaluate[name] | ({"judge_win_rate": None} if name == "base" else {}) for name in METHODS if name in evaluate}
+    return block(values, METHODS, {c: COLUMNS[c] for c in columns}, "Method", note)
+
+
+def per_split(metrics: Mapping, names: Mapping[str, str], columns: Mapping[str, Format], first: str) -> list[TableBlock]:
+    """One table per split of metrics/train_boigllm.json or metrics/train_reward.json."""
+    return [
+        block(metrics[split], names, columns, f"{first} – {title}", _ceiling(metrics[split]))
+        for split, title in SPLITS.items()
+        if split in metrics
+    ]
+
+
+def _ceiling(split: Mapping) -> str:
+    number = mean_of(split.get("ceiling"))
+    if number is None:
+        return ""
+    ratio = mean_of(split.get("reward", {}).get("pearson"))
+    share = f" The reward reaches {percent(ratio / number)} of it." if ratio is not None and number > 0 else ""
+    return f"A perfect predictor would reach a Pearson correlation of {number:.3f}, since likes are noisy.{share}"
+
+
+def markdown(table: TableBlock) -> str:
+    """The table for Markdown, intervals in parentheses."""
+    lines = ["| " + " | ".join(table.head) + " |", "| --- |" + " ---: |" * (len(table.head) - 1)]
+    for row in table.rows:
+        lines.append("| " + " | ".join(_markdown_cell(cell) for cell in row) + " |")
+    return "\n".join(lines)
+
+
+def _markdown_cell(cell: Cell) -> str:
+    text = f"**{cell.text}**" if cell.strong and cell.text != DASH else cell.text
+    return f"{text} ({cell.small})" if cell.small else text

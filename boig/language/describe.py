@@ -1,0 +1,161 @@
+"""Content simulation: briefs and a wanted KPI → what the picture should show, as valid verbalizations only."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import xgrammar
+from transformers import LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
+
+from boig.brief import Brief
+from boig.language.grammar import Constrain, Draw, compile_grammar, longest
+from boig.language.prompts import content_prompt, few_shot, for_model
+from boig.verbalizer.form import MAX_COLORS, MAX_OBJECTS, ColorShare, ObjectBox, Verbalization
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A worked example for a model that was not tuned."""
+
+    brief: Brief
+    bucket: str
+    kpi: int
+    verbalization: Verbalization
+
+
+def describe(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    briefs: Sequence[Brief],
+    bucket: str | Sequence[str],
+    kpi: int | Sequence[int],
+    *,
+    temperature: float = 0.0,
+    seeds: Sequence[int] | None = None,
+    batch_size: int = 64,
+    max_new_tokens: int | None = None,
+    labels: tuple[str, ...] = (),
+    shots: Sequence[Shot] = (),
+) -> list[Verbalization]:
+    """One verbalization per brief: the most likely one token by token, or a draw.
+
+    A result depends on its own brief, KPI and seed, not on the rest of the batch, up to the rounding of the matrix products.
+
+    Args:
+        model: BoigLLM or any causal language model.
+        tokenizer: its tokenizer.
+        briefs: posts without pictures.
+        bucket: wanted bucket, one for all or one per brief.
+        kpi: wanted KPI, integer 0–100, one for all or one per brief.
+        temperature: 0 takes the most likely token at each step; above, draws from softmax(logits / temperature).
+        seeds: one per brief, for draws; None derives them from each brief's post id and caption.
+        batch_size: briefs decoded together.
+        max_new_tokens: limit per description; None takes the least that fits any description.
+        labels: the only object labels allowed; empty allows any.
+        shots: worked examples that go before each prompt.
+
+    Raises:
+        ValueError: lengths differ, or `max_new_tokens` could cut a description short.
+    """
+    buckets = [bucket] * len(briefs) if isinstance(bucket, str) else list(bucket)
+    kpis = [kpi] * len(briefs) if isinstance(kpi, int) else list(kpi)
+    seeds = [brief_seed(b) for b in briefs] if seeds is None else list(seeds)
+    if not len(briefs) == len(buckets) == len(kpis) == len(seeds):
+        raise ValueError(f"{len(briefs)} briefs with {len(buckets)} buckets, {len(kpis)} kpis and {len(seeds)} seeds; give one of each per brief")
+    limit = _limit(max_new_tokens, labels)
+    prompts = [_prompt(b, w, k, tokenizer, shots) for b, w, k in zip(briefs, buckets, kpis, strict=True)]
+    # Equal lengths together: less padding, and the same neighbours whatever the order of the briefs.
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    grammar = compile_grammar(tokenizer, model.get_output_embeddings().weight.shape[0], labels)
+    texts: dict[int, str] = {}
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        drawn = _generate(model, tokenizer, grammar, [prompts[i] for i in rows], [seeds[i] for i in rows], temperature, limit)
+        texts.update(zip(rows, drawn, strict=True))
+    return [tidy(Verbalization.from_json(texts[i])) for i in range(len(prompts))]
+
+
+def brief_seed(brief: Brief, draw: int = 0) -> int:
+    """A seed of the brief alone: 63 bits of SHA-256 of post id, account, time, caption and draw number."""
+    key = "\x1f".join((brief.post_id, brief.account, brief.created_at.isoformat(), brief.caption, str(draw)))
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]) >> 1
+
+
+def tidy(verbalization: Verbalization) -> Verbalization:
+    """The same content in canonical order: no color twice, largest first, boxes with positive sides, tones that sum to 1."""
+    coverage: dict[str, float] = {}
+    for color in verbalization.colors:
+        coverage.setdefault(color.name, color.coverage)
+    total = max(1.0, sum(coverage.values()))
+    colors = [ColorShare(name, round(share / total, 2)) for name, share in coverage.items()]
+    objects = [replace(o, box=_upright(o.box)) for o in verbalization.objects]
+    return Verbalization(
+        tuple(sorted(colors, key=lambda c: (-c.coverage, c.name))[:MAX_COLORS]),
+        unit_tones(verbalization.tones),
+        tuple(sorted(objects, key=lambda o: (-o.area, o.label, o.box))[:MAX_OBJECTS]),
+        verbalization.caption,
+    )
+
+
+def unit_tones(tones: Sequence[float]) -> tuple[float, float, float]:
+    """Shares scaled to sum 1 and rounded to hundredths that still sum to 1: the largest remainders are rounded up."""
+    total = sum(tones)
+    exact = [100 * t / total if total > 0 else 100 / 3 for t in tones]
+    floors = [int(e + 1e-9) for e in exact]
+    by_remainder = sorted(range(3), key=lambda i: (floors[i] - exact[i], i))
+    for i in by_remainder[: 100 - sum(floors)]:
+        floors[i] += 1
+    warm, neutral, cool = (f / 100 for f in floors)
+    return (warm, neutral, cool)
+
+
+def _upright(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    """Corners in order, and at least a hundredth wide and high."""
+    (x0, x1), (y0, y1) = sorted((box[0], box[2])), sorted((box[1], box[3]))
+    x0, y0 = min(x0, 0.99), min(y0, 0.99)
+    return (x0, y0, max(x1, round(x0 + 0.01, 2)), max(y1, round(y0 + 0.01, 2)))
+
+
+def _limit(max_new_tokens: int | None, labels: tuple[str, ...]) -> int:
+    need = longest(labels)
+    if max_new_tokens is not None and max_new_tokens < need:
+        raise ValueError(f"max_new_tokens is {max_new_tokens}, but a description may take {need}; raise it (usual ones stop far earlier)")
+    return max_new_tokens or need
+
+
+def _prompt(brief: Brief, bucket: str, kpi: int, tokenizer: PreTrainedTokenizerBase, shots: Sequence[Shot]) -> str:
+    asked = content_prompt(brief, bucket, kpi)
+    if not shots:
+        return for_model(asked, tokenizer)
+    return few_shot([(content_prompt(s.brief, s.bucket, s.kpi), s.verbalization.to_json()) for s in shots], asked, tokenizer)
+
+
+@torch.inference_mode()
+def _generate(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    grammar: xgrammar.CompiledGrammar,
+    prompts: list[str],
+    seeds: list[int],
+    temperature: float,
+    limit: int,
+) -> list[str]:
+    # A chat template has written its own special tokens already.
+    batch = tokenizer(
+        prompts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=tokenizer.chat_template is None
+    ).to(model.device)
+    processors = LogitsProcessorList([Constrain(grammar, tokenizer, len(prompts))])
+    if temperature > 0:
+        processors.append(Draw(seeds, temperature))
+    tokens = model.generate(
+        input_ids=batch["input_ids"],
+        attention_mask=batch["attention_mask"],
+        max_new_tokens=limit,
+        do_sample=False,
+        num_beams=1,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        logits_processor=processors,
+    )  # (B, prompt + new)
+    return tokenizer.batch_decode(tokens[:, batch["input_ids"].shape[1] :], skip_special_tokens=True, clean_up_tokenization_spaces=False)

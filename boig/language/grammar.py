@@ -1,0 +1,119 @@
+"""Constrained decoding: every finished output is a verbalization in canonical JSON, at any temperature, by any model.
+
+The form of `boig.verbalizer.form` is a context-free grammar with every repetition bounded: at most five colors, four
+objects, a label and a caption of limited length. So the longest output is known in bytes, and since a token holds at
+least one byte, a limit of that many tokens plus the end token can never cut an output short: `longest` is that number,
+and `boig.language.describe` refuses a lower limit before it starts. The length of an actual output is far below it.
+What a grammar cannot say (largest first, no name twice, tones that sum to 1) `boig.language.describe` sets right afterwards.
+"""
+
+import torch
+import xgrammar
+from transformers import LogitsProcessor, PreTrainedTokenizerBase
+
+from boig.verbalizer.form import MAX_COLORS, MAX_OBJECTS
+from boig.verbalizer.palette import NAMES
+
+LABEL_CHARS = 40
+CAPTION_CHARS = 160
+_UTF8 = 4  # bytes of the longest character
+_SPARE_SPECIALS = "a special token would end or break the text"
+
+
+def ebnf(labels: tuple[str, ...] = ()) -> str:
+    """The grammar of a verbalization.
+
+    Args:
+        labels: the only object labels allowed; empty allows any of up to `LABEL_CHARS` printable ASCII characters.
+
+    Raises:
+        ValueError: a label that JSON would have to escape.
+    """
+    for label in labels:
+        if not label or not all(" " <= c <= "~" and c not in '"\\' for c in label):
+            raise ValueError(f"label {label!r} must be printable ASCII without quotes and backslashes to be in the grammar")
+    label = " | ".join(f'"{name}"' for name in labels) if labels else f"[ !#-\\[\\]-~]{{1,{LABEL_CHARS}}}"
+    names = " | ".join(f'"{name}"' for name in NAMES)
+    quote = '\\"'
+    return f"""
+root ::= "{{{quote}colors{quote}:[" color ("," color){{0,{MAX_COLORS - 1}}} "],{quote}tones{quote}:" tones ",{quote}objects{quote}:[" objects "],{quote}caption{quote}:{quote}" caption "{quote}}}"
+color ::= "{{{quote}name{quote}:{quote}" name "{quote},{quote}coverage{quote}:" number "}}"
+name ::= {names}
+tones ::= "{{{quote}warm{quote}:" number ",{quote}neutral{quote}:" number ",{quote}cool{quote}:" number "}}"
+objects ::= "" | object ("," object){{0,{MAX_OBJECTS - 1}}}
+object ::= "{{{quote}label{quote}:{quote}" label "{quote},{quote}box{quote}:[" number "," number "," number "," number "]}}"
+label ::= {label}
+caption ::= [^"\\\\\\x00-\\x1f\\x7f]{{0,{CAPTION_CHARS}}}
+number ::= "0." [0-9] [0-9] | "1.00"
+"""
+
+
+def longest(labels: tuple[str, ...] = ()) -> int:
+    """Tokens that hold the longest verbalization of the grammar and the end token, for any tokenizer."""
+    color = len('{"name":"","coverage":0.00},') + max(map(len, NAMES))
+    item = len('{"label":"","box":[0.00,0.00,0.00,0.00]},') + (max(map(len, labels)) if labels else LABEL_CHARS)
+    frame = len('{"colors":[],"tones":{"warm":0.00,"neutral":0.00,"cool":0.00},"objects":[],"caption":""}')
+    return frame + MAX_COLORS * color + MAX_OBJECTS * item + CAPTION_CHARS * _UTF8 + 1
+
+
+def compile_grammar(tokenizer: PreTrainedTokenizerBase, vocab_size: int, labels: tuple[str, ...] = ()) -> xgrammar.CompiledGrammar:
+    """The grammar for one tokenizer; seconds for a large vocabulary, so keep it.
+
+    Args:
+        tokenizer: any fast tokenizer.
+        vocab_size: width of the model's logits, which may be padded beyond the tokenizer.
+        labels: see `ebnf`.
+    """
+    info = xgrammar.TokenizerInfo.from_huggingface(tokenizer, vocab_size=vocab_size, stop_token_ids=[tokenizer.eos_token_id])
+    return xgrammar.GrammarCompiler(info, max_threads=1).compile_grammar(ebnf(labels))
+
+
+class Constrain(LogitsProcessor):
+    """Sets the logits of all tokens that the grammar does not allow next to −inf. Serves one `generate` call.
+
+    Special tokens other than the end are never allowed: their spelling would pass as caption text.
+    """
+
+    def __init__(self, grammar: xgrammar.CompiledGrammar, tokenizer: PreTrainedTokenizerBase, batch: int):
+        self._matchers = [xgrammar.GrammarMatcher(grammar) for _ in range(batch)]
+        self._many = xgrammar.BatchGrammarMatcher(max_threads=1)
+        self._mask = xgrammar.allocate_token_bitmask(batch, grammar.tokenizer_info.vocab_size)  # (B, V/32) int32
+        self._end = tokenizer.eos_token_id
+        self._banned = [token for token in tokenizer.all_special_ids if token != self._end]
+        self._first = True
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        """(B, T) tokens so far and (B, V) logits → (B, V) masked logits."""
+        if not self._first:
+            running = [(m, t) for m, t in zip(self._matchers, input_ids[:, -1].tolist(), strict=True) if not m.is_terminated()]
+            accepted = self._many.batch_accept_token([m for m, _ in running], [t for _, t in running]) if running else []
+            assert all(accepted), "generate chose a token that the mask had ruled out"
+        self._first = False
+        open_rows = [i for i, m in enumerate(self._matchers) if not m.is_terminated()]
+        if open_rows:
+            self._many.batch_fill_next_token_bitmask([self._matchers[i] for i in open_rows], self._mask, open_rows)
+        masked = scores.float().clone()
+        xgrammar.apply_token_bitmask_inplace(masked, self._mask.to(masked.device), indices=open_rows)
+        masked[:, self._banned] = -torch.inf
+        return masked
+
+
+class Draw(LogitsProcessor):
+    """Sampling that depends on a row's own seed, not on the batch it happens to be in. Serves one `generate` call.
+
+    Adds Gumbel noise from one generator per row to logits / temperature, so that the arg max that `generate` takes is an
+    exact draw from the softmax (Gumbel 1954). The noise of a step has one number per allowed or ruled-out token alike, so
+    it does not depend on the mask.
+    """
+
+    def __init__(self, seeds: list[int], temperature: float):
+        if temperature <= 0:
+            raise ValueError(f"temperature must be above 0 to draw, got {temperature}; use 0 in describe for the most likely text")
+        self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self._temperature = temperature
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        """(B, V) logits → (B, V) perturbed logits."""
+        uniform = torch.stack([torch.rand(scores.shape[1], generator=g, dtype=torch.float64) for g in self._generators])
+        gumbel = -torch.log(-torch.log(uniform.clamp(1e-300, 1 - 1e-16)))
+        return scores / self._temperature + gumbel.to(scores)

@@ -1,0 +1,182 @@
+"""Supervised fine-tuning of BoigLLM in both directions: TRL's SFTTrainer, loss on the answers only, full or by LoRA.
+
+A killed training goes on from its last complete checkpoint and ends in the same bytes (CPU): the trainer keeps optimizer,
+schedule, data position and random state. The checkpoint of least loss on split val is what is kept.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+from trl import SFTConfig, SFTTrainer
+
+from boig.language.examples import Text
+from boig.language.prompts import for_model
+from boig.language.settings import Lora, Training
+from boig.reporting import Reporter
+
+_ADAM = (0.9, 0.98)  # second moment over 50 steps: a run has a few hundred
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained model and how it got there."""
+
+    model: PreTrainedModel
+    steps: int
+    best_step: int
+    best_val_loss: float
+    """Nats per answer token on split val."""
+
+
+def fit(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    train: Sequence[Text],
+    val: Sequence[Text],
+    settings: Training,
+    *,
+    lora: Lora | None,
+    folder: Path,
+    seed: int,
+    workers: int,
+    report: Reporter,
+) -> Fitted:
+    """Train; the model of least validation loss.
+
+    Args:
+        model: starting weights; on a GPU, already there.
+        tokenizer: of the model.
+        train: texts in the order of the passes.
+        val: texts of split val; empty keeps the last weights.
+        settings: of the optimizer.
+        lora: None trains all weights.
+        folder: for checkpoints; a training that finds some goes on from the last one.
+        seed: of the order of the texts and of fresh adapter weights.
+        workers: ranks of torch.distributed, 1 without it.
+        report: gets the curves.
+
+    Raises:
+        ValueError: `batch_size` is not a multiple of `micro_batch` × workers.
+    """
+    torch.manual_seed(seed)
+    trainer = SFTTrainer(
+        model=model,
+        args=_arguments(settings, len(train), bool(val), folder, seed, workers, model),
+        train_dataset=dataset(train, tokenizer, settings.max_tokens),
+        eval_dataset=dataset(val, tokenizer, settings.max_tokens) if val else None,
+        processing_class=tokenizer,
+        peft_config=_adapter(lora) if lora else None,
+        callbacks=[_Curves(report)],
+    )
+    last = last_checkpoint(folder)
+    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    state = trainer.state
+    steps, best = state.global_step, state.best_global_step or state.global_step
+    fitted = trainer.accelerator.unwrap_model(trainer.model)
+    if lora and lora.merge:
+        fitted = fitted.merge_and_unload()
+    return Fitted(fitted.eval(), steps, best, float(state.best_metric) if state.best_metric is not None else float("nan"))
+
+
+def dataset(texts: Sequence[Text], tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> Dataset:
+    """Token ids with a mask of the answer, as TRL's completion-only loss takes them.
+
+    The prompt is written as in decoding, the answer ends in the end token. Where tokens merge across the border, the
+    answer begins at the first token that the prompt alone does not have.
+    """
+    special = tokenizer.chat_template is None  # a chat template has written its own
+    prompts = [for_model(t.prompt, tokenizer) for t in texts]
+    alone = tokenizer(prompts, add_special_tokens=special)["input_ids"]
+    whole = tokenizer([p + t.answer for p, t in zip(prompts, texts, strict=True)], add_special_tokens=special)["input_ids"]
+    ids, mask = [], []
+    for prompt, both in zip(alone, whole, strict=True):
+        tokens = [*both, *([] if both[-1:] == [tokenizer.eos_token_id] else [tokenizer.eos_token_id])]
+        start = next((i for i, (a, b) in enumerate(zip(prompt, tokens, strict=False)) if a != b), min(len(prompt), len(tokens)))
+        ids.append(tokens[:max_tokens])
+        mask.append(([0] * start + [1] * (len(tokens) - start))[:max_tokens])
+    return Dataset.from_dict({"input_ids": ids, "completion_mask": mask})
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The last complete checkpoint; one that a kill cut short is removed. The trainer writes its state file last."""
+    found = sorted(Path(folder).glob("checkpoint-*"), key=lambda p: int(p.name.removeprefix("checkpoint-")))
+    for checkpoint in reversed(found):
+        try:
+            json.loads((checkpoint / "trainer_state.json").read_text())
+            return checkpoint
+        except (FileNotFoundError, json.JSONDecodeError):
+            shutil.rmtree(checkpoint)
+    return None
+
+
+def _arguments(
+    settings: Training, examples: int, has_val: bool, folder: Path, seed: int, workers: int, model: PreTrainedModel
+) -> SFTConfig:
+    together = settings.micro_batch * workers
+    if settings.batch_size % together:
+        raise ValueError(f"train_boigllm batch_size {settings.batch_size} must be a multiple of micro_batch x workers ({together})")
+    steps = max(1, examples // settings.batch_size)
+    every = max(1, steps // settings.evaluations)
+    steps = every * (steps // every)  # the last step has a checkpoint
+    on_gpu = model.device.type == "cuda"
+    return SFTConfig(
+        output_dir=str(folder),
+        max_steps=steps,
+        per_device_train_batch_size=settings.micro_batch,
+        per_device_eval_batch_size=settings.micro_batch,
+        gradient_accumulation_steps=settings.batch_size // together,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=round(settings.warmup_share * steps),
+        weight_decay=settings.weight_decay,
+        adam_beta1=_ADAM[0],
+        adam_beta2=_ADAM[1],
+        max_grad_norm=settings.clip,
+        completion_only_loss=True,
+        max_length=None,  # cut by `dataset`
+        eval_strategy="steps" if has_val else "no",
+        eval_steps=every,
+        save_strategy="steps",
+        save_steps=every,
+        save_total_limit=2,
+        load_best_model_at_end=has_val,
+        metric_for_best_model="eval_loss" if has_val else None,
+        greater_is_better=False if has_val else None,
+        logging_steps=max(1, every // 4),
+        use_cpu=not on_gpu,
+        bf16=on_gpu and torch.cuda.is_bf16_supported(),
+        gradient_checkpointing=on_gpu,
+        report_to="none",
+        disable_tqdm=True,
+        seed=seed,
+        data_seed=seed,
+        dataloader_num_workers=0,
+        dataloader_pin_memory=on_gpu,
+    )
+
+
+def _adapter(lora: Lora) -> LoraConfig:
+    return LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=list(lora.targets), task_type="CAUSAL_LM", lora_dropout=0.0)
+
+
+class _Curves(TrainerCallback):
+    """Losses, learning rate and gradient norm to the reporter, and a line per evaluation to the terminal."""
+
+    def __init__(self, report: Reporter):
+        self._report = report
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        """Called by the trainer at each log."""
+        names = {"loss": "train_loss", "eval_loss": "val_loss", "learning_rate": "learning_rate", "grad_norm": "grad_norm"}
+        values = {names[key]: float(value) for key, value in (logs or {}).items() if key in names}
+        if values and state.is_world_process_zero:
+            self._report.curve(state.global_step, **values)
+        if "val_loss" in values and state.is_world_process_zero:
+            print(f"train_boigllm: step {state.global_step} of {state.max_steps}, loss on val {values['val_loss']:.4f}", flush=True)

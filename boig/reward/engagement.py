@@ -1,0 +1,164 @@
+"""The engagement reward, trained and at work: brief + verbalization → expected KPI with its uncertainty, in KPI points."""
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from boig.brief import Brief
+from boig.reporting import Reporter
+from boig.reward import encoder, trainer
+from boig.reward.encoder import Numbers
+from boig.reward.model import EngagementModel, HeadConfig, RewardHead, combine
+from boig.reward.rows import Posts, TrainingRows
+from boig.reward.settings import Features, Fit, HeadRule
+from boig.verbalizer.form import Verbalization
+
+_FILE, _HEAD, _ADAPTER = "engagement.json", "head", "adapter"
+
+
+@dataclass(frozen=True)
+class Engagement:
+    """A trained engagement reward."""
+
+    backbone: nn.Module
+    """BoigLLM without its output layer, with the reward's adapter if it has one."""
+    tokenizer: PreTrainedTokenizerBase
+    head: RewardHead
+    numbers: Numbers
+    center: float
+    """Mean KPI of the training posts."""
+    scale: float
+    """Standard deviation of their KPI."""
+
+    def predict(self, briefs: Sequence[Brief], verbalizations: Sequence[Verbalization]) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and sigma of the KPI, (N,) each, in KPI points. A row's numbers do not depend on the other rows."""
+        briefs = encoder.known(briefs, self.numbers.context)
+        ids = encoder.tokens(briefs, verbalizations, self.tokenizer)
+        text = encoder.pooled(self.backbone, ids, self.tokenizer.pad_token_id)
+        return self.from_text(text, briefs, verbalizations)
+
+    @torch.no_grad()
+    def from_text(self, text: torch.Tensor, briefs: Sequence[Brief], verbalizations: Sequence[Verbalization]) -> tuple[np.ndarray, np.ndarray]:
+        """`predict` from hidden states (N, 2 D) that are known already."""
+        picture = torch.from_numpy(self.numbers.standardize(self.numbers.picture.encode(briefs, verbalizations)))
+        context = torch.from_numpy(self.numbers.context.encode(briefs))
+        # In float64, where the number of rows changes no digit that counts.
+        mean, sigma = combine(self.head.double()(text=text.double(), picture=picture.double(), context=context.double()).logits)
+        return self.center + self.scale * mean.numpy(), self.scale * sigma.numpy()
+
+    def without_adapter(self) -> AbstractContextManager:
+        """A context in which the shared language model is BoigLLM as it was."""
+        return self.backbone.disable_adapter() if isinstance(self.backbone, PeftModel) else nullcontext()
+
+    def save(self, folder: Path) -> None:
+        """Write head, adapter and numbers; BoigLLM itself is not copied."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.head.float().save_pretrained(folder / _HEAD)
+        if isinstance(self.backbone, PeftModel):
+            self.backbone.save_pretrained(folder / _ADAPTER)
+        (folder / _FILE).write_text(json.dumps({"center": self.center, "scale": self.scale, "numbers": self.numbers.to_dict()}) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path, backbone: nn.Module, tokenizer: PreTrainedTokenizerBase) -> "Engagement":
+        """Put a saved reward on BoigLLM's backbone.
+
+        Raises:
+            FileNotFoundError: no reward in that folder.
+        """
+        if not (folder / _FILE).is_file():
+            raise FileNotFoundError(f"no engagement reward in {folder}; run the train_reward stage (`dvc repro train_reward`)")
+        raw = json.loads((folder / _FILE).read_text())
+        head = RewardHead.from_pretrained(folder / _HEAD, use_safetensors=True).eval()
+        if (folder / _ADAPTER).is_dir():
+            backbone = PeftModel.from_pretrained(backbone, folder / _ADAPTER, use_safetensors=True).eval()
+        return cls(backbone, tokenizer, head, Numbers.from_dict(raw["numbers"]), raw["center"], raw["scale"])
+
+
+def train(
+    posts: Posts,
+    val: Posts,
+    backbone: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    features: Features,
+    head: HeadRule,
+    fit: Fit,
+    folder: Path,
+    seed: int,
+    report: Reporter,
+    name: str,
+) -> Engagement:
+    """Train an engagement reward on posts (mismatched negatives among them); `val` only chooses the best average of weights.
+
+    Args:
+        posts: of split train, and negatives.
+        val: of split val.
+        backbone: BoigLLM without its output layer; gets an adapter in place where `fit.lora_rank` is not 0.
+        tokenizer: of BoigLLM.
+        features, head, fit: groups of the section.
+        folder: for checkpoints.
+        seed: of weights, pairs, augmentation and dropout.
+        report: gets the curves.
+        name: prefix of the curves.
+
+    Raises:
+        ValueError: no posts, or their KPI is constant; the loss is not finite.
+    """
+    check(posts, val)
+    numbers = Numbers.fit(posts.briefs, posts.verbalizations, features)
+    center, scale = float(posts.kpi.mean()), float(posts.kpi.std())
+    torch.manual_seed(seed)
+    sizes = {"text_size": 2 * backbone.config.hidden_size, "picture_size": numbers.picture.size, "context_size": numbers.context.size}
+    model = RewardHead(HeadConfig(**sizes, **head.model_dump()))
+    if fit.lora_rank:
+        backbone = get_peft_model(backbone, LoraConfig(r=fit.lora_rank, lora_alpha=2 * fit.lora_rank, target_modules="all-linear"))
+    trained = Engagement(backbone, tokenizer, model, numbers, center, scale)
+    rows = TrainingRows(posts, backbone, tokenizer, numbers, fit)
+    examples = trainer.Examples(
+        inputs=rows.inputs,
+        kpi=(posts.kpi - center) / scale,
+        accounts=[b.account for b in posts.briefs],
+        days=np.array([b.created_at.timestamp() / 86400 for b in posts.briefs]),
+        validate=_validation(trained, val, frozen=not fit.lora_rank),
+    )
+    network = EngagementModel(backbone, model) if fit.lora_rank else model
+    trainer.fit(network, examples, fit, tokenizer=tokenizer, folder=folder, seed=seed, report=report, name=name)
+    return trained
+
+
+def check(posts: Posts, val: Posts) -> None:
+    """Refuse what nothing can be learnt from.
+
+    Raises:
+        ValueError: an empty split, a constant KPI, or a KPI outside 0–100.
+    """
+    for split, rows in (("train", posts), ("val", val)):
+        if not len(rows):
+            raise ValueError(f"no posts in split {split}; raise simulate.posts or change ingest.splits")
+        if not np.isfinite(rows.kpi).all() or rows.kpi.min() < 0 or rows.kpi.max() > 100:
+            raise ValueError(f"split {split}: kpi runs from {rows.kpi.min()} to {rows.kpi.max()}, must be within 0–100; run ingest again")
+    if np.ptp(posts.kpi) == 0:
+        raise ValueError(f"the KPI of all {len(posts)} training posts is {posts.kpi[0]:g}; nothing can be learnt from a constant, choose another KPI column")
+
+
+def _validation(trained: Engagement, val: Posts, frozen: bool) -> Callable[[], float]:
+    """Pearson on `val`, to be called again and again; with a frozen BoigLLM the hidden states are computed once."""
+    briefs = encoder.known(val.briefs, trained.numbers.context)
+    ids = encoder.tokens(briefs, val.verbalizations, trained.tokenizer)
+    pad = trained.tokenizer.pad_token_id
+    once = encoder.pooled(trained.backbone, ids, pad) if frozen else None
+
+    def pearson() -> float:
+        text = encoder.pooled(trained.backbone, ids, pad) if once is None else once
+        mean, _ = trained.from_text(text, briefs, val.verbalizations)
+        return float(np.corrcoef(mean, val.kpi)[0, 1]) if np.ptp(val.kpi) > 0 and np.ptp(mean) > 0 else 0.0
+
+    return pearson

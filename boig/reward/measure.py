@@ -1,0 +1,78 @@
+"""The numbers of the reward table: how well scores order posts, and how honest their uncertainty is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from scipy.stats import rankdata
+
+from boig.evaluation import bootstrap
+from boig.evaluation.bootstrap import Estimate
+from boig.reward import calibration
+from boig.reward.calibration import Calibration
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What happened to the posts of one split."""
+
+    kpi: np.ndarray
+    """(N,) 0–100."""
+    accounts: list[str]
+    first: np.ndarray
+    """(M,) comparable pairs, see `comparable`."""
+    second: np.ndarray
+
+
+def comparable(accounts: Sequence[str], period: np.ndarray, kpi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """All pairs of one account and one period with different KPI: two arrays (M,) of row numbers."""
+    cells: dict[tuple[str, int], list[int]] = {}
+    for row, key in enumerate(zip(accounts, period.tolist(), strict=True)):
+        cells.setdefault(key, []).append(row)
+    found = [(a, b) for rows in cells.values() for a, b in combinations(rows, 2) if kpi[a] != kpi[b]]
+    both = np.array(found, dtype=np.int64).reshape(-1, 2)
+    return both[:, 0], both[:, 1]
+
+
+def ordering(mean: np.ndarray, truth: Truth, seed: int) -> dict[str, Estimate]:
+    """Pearson, Spearman, Spearman of ranks within the account, and share of comparable pairs in the right order (ties count half).
+
+    A split without comparable pairs has no `pair_accuracy`.
+    """
+    out = {
+        "pearson": bootstrap.pearson(mean, truth.kpi, truth.accounts, seed=seed),
+        "spearman": bootstrap.spearman(mean, truth.kpi, truth.accounts, seed=seed),
+        "spearman_within": bootstrap.pearson(
+            _ranks_within(mean, truth.accounts), _ranks_within(truth.kpi, truth.accounts), truth.accounts, seed=seed
+        ),
+    }
+    if len(truth.first):
+        right = np.sign(mean[truth.first] - mean[truth.second]) * np.sign(truth.kpi[truth.first] - truth.kpi[truth.second])
+        out["pair_accuracy"] = bootstrap.estimate((right + 1) / 2, [truth.accounts[i] for i in truth.first], seed=seed)
+    return out
+
+
+def honesty(points: np.ndarray, sigma: np.ndarray, truth: Truth, fitted: Calibration, seed: int) -> dict[str, Estimate]:
+    """Coverage and width of the conformal 90 % interval, and the calibration error of P(A > B) where there are pairs."""
+    lo, hi = np.clip(points - fitted.quantile * sigma, 0, 100), np.clip(points + fitted.quantile * sigma, 0, 100)
+    inside = ((truth.kpi >= lo) & (truth.kpi <= hi)).astype(float)
+    out = {
+        "coverage_90": bootstrap.estimate(inside, truth.accounts, seed=seed),
+        "interval_width": bootstrap.estimate(hi - lo, truth.accounts, seed=seed),
+    }
+    if len(truth.first):
+        p = calibration.beats(points, sigma, truth.first, truth.second, fitted)
+        won = (truth.kpi[truth.first] > truth.kpi[truth.second]).astype(float)
+        accounts = [truth.accounts[i] for i in truth.first]
+        out["ece"] = bootstrap.statistic(calibration.calibration_error, (p, won), accounts, seed=seed, draws=500)
+    return out
+
+
+def _ranks_within(values: np.ndarray, accounts: Sequence[str]) -> np.ndarray:
+    """Mid-rank of each value among its account's, 0–1; one half where the account has one post."""
+    out, names = np.full(len(values), 0.5), np.asarray(accounts)
+    for account in np.unique(names):
+        rows = names == account
+        out[rows] = (rankdata(values[rows]) - 0.5) / rows.sum()
+    return out

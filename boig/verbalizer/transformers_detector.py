@@ -1,0 +1,97 @@
+"""Any object-detection or zero-shot object-detection model of transformers behind the `Detector` interface."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoImageProcessor, AutoModelForObjectDetection, AutoModelForZeroShotObjectDetection, AutoProcessor
+
+from boig.verbalizer.detector import suppress
+from boig.verbalizer.form import ObjectBox
+from boig.verbalizer.palette import check_pictures
+from boig.verbalizer.pretrained import load_model, load_pretrained
+from boig.verbalizer.version import model_id
+
+_MAX_IOU = 0.6  # DETR-like models suppress by themselves; this catches two labels on one thing
+_BATCH = 16
+_NO_LABEL = "N/A"  # gaps in COCO's numbering, as DETR names them
+
+
+class TransformersDetector:
+    """A model with its own labels: DETR, RT-DETR, YOLOS, Conditional DETR, …"""
+
+    def __init__(self, net: Any, processor: Any, identity: str, threshold: float, device: str, dtype: torch.dtype) -> None:
+        self.net, self.processor, self.model_id, self.threshold, self.device, self.dtype = net, processor, identity, threshold, device, dtype
+        self.names: dict[int, str] = dict(net.config.id2label)
+        self.labels = tuple(name for _, name in sorted(self.names.items()) if name != _NO_LABEL)
+
+    @classmethod
+    def load(cls, model: str, revision: str, threshold: float, device: str = "cpu") -> "TransformersDetector":
+        """Raises: FileNotFoundError: no such model; ValueError: another kind of model, or a hub id without a revision."""
+        identity = model_id(model, revision)
+        net, dtype = load_model(AutoModelForObjectDetection, model, revision, device)
+        return cls(net, load_pretrained(AutoImageProcessor, model, revision), identity, threshold, device, dtype)
+
+    @torch.inference_mode()
+    def detect(self, pictures: np.ndarray) -> list[tuple[ObjectBox, ...]]:
+        """See `Detector`."""
+        found: list[tuple[ObjectBox, ...]] = []
+        for start in range(0, len(check_pictures(pictures)), _BATCH):
+            batch = pictures[start : start + _BATCH]
+            inputs = self.processor(images=list(batch), return_tensors="pt").to(self.device, self.dtype)
+            sizes = [batch.shape[1:3]] * len(batch)
+            answers = self.processor.post_process_object_detection(self.net(**inputs), threshold=self.threshold, target_sizes=sizes)
+            for answer in answers:
+                names = [self.names[int(label)] for label in answer["labels"]]
+                found.append(_objects(names, answer["boxes"], answer["scores"], batch.shape[1:3]))
+        return found
+
+
+class ZeroShotDetector:
+    """A model that is asked for labels: OWLv2, Grounding DINO, …"""
+
+    def __init__(
+        self, net: Any, processor: Any, identity: str, threshold: float, labels: tuple[str, ...], device: str, dtype: torch.dtype
+    ) -> None:
+        """Raises: ValueError: no labels."""
+        if not labels:
+            raise ValueError("a zero_shot detector needs labels to look for; name them in verbalize.detector.labels")
+        self.net, self.processor, self.model_id, self.threshold, self.labels = net, processor, identity, threshold, labels
+        self.device, self.dtype = device, dtype
+
+    @classmethod
+    def load(cls, model: str, revision: str, threshold: float, labels: tuple[str, ...], device: str = "cpu") -> "ZeroShotDetector":
+        """Raises: FileNotFoundError: no such model; ValueError: another kind of model, a hub id without a revision, or no labels."""
+        identity = model_id(model, revision)
+        net, dtype = load_model(AutoModelForZeroShotObjectDetection, model, revision, device)
+        return cls(net, load_pretrained(AutoProcessor, model, revision), identity, threshold, labels, device, dtype)
+
+    @torch.inference_mode()
+    def detect(self, pictures: np.ndarray) -> list[tuple[ObjectBox, ...]]:
+        """See `Detector`."""
+        found: list[tuple[ObjectBox, ...]] = []
+        for start in range(0, len(check_pictures(pictures)), _BATCH):
+            batch = pictures[start : start + _BATCH]
+            asked = [list(self.labels)] * len(batch)
+            inputs = self.processor(text=asked, images=list(batch), return_tensors="pt", padding=True).to(self.device, self.dtype)
+            answers = self.processor.post_process_grounded_object_detection(
+                self.net(**inputs), threshold=self.threshold, target_sizes=[batch.shape[1:3]] * len(batch), text_labels=asked
+            )
+            for answer in answers:
+                found.append(_objects(answer["text_labels"], answer["boxes"], answer["scores"], batch.shape[1:3], self.labels))
+        return found
+
+
+def _objects(
+    names: list[str], boxes: torch.Tensor, scores: torch.Tensor, size: tuple[int, ...], allowed: tuple[str, ...] = ()
+) -> tuple[ObjectBox, ...]:
+    """Objects from boxes in pixels (n, 4); names that are no labels, and boxes outside the picture, are dropped."""
+    height, width = size
+    scale = np.array([width, height, width, height], np.float64)
+    shares = np.clip(boxes.float().cpu().numpy().astype(np.float64).reshape(-1, 4) / scale, 0.0, 1.0)
+    objects = [
+        ObjectBox(name, tuple(box), float(score))
+        for name, box, score in zip(names, shares.tolist(), scores.float().cpu().tolist(), strict=True)
+        if name != _NO_LABEL and (not allowed or name in allowed) and box[2] > box[0] and box[3] > box[1]
+    ]
+    return suppress(objects, _MAX_IOU)

@@ -1,0 +1,224 @@
+"""The pipeline from end to end: `python -m flows.repro [--profile x]` (or `make repro [PROFILE=x]`) around `dvc repro`.
+
+DVC alone decides what runs. This adds what one run of the pipeline shares: the parent MLflow run, one Prefect server and one Ray head
+instead of one per stage, signals to the whole process group, `metrics/run.json`, and for a profile its own workspace. Plain `dvc repro`
+works too.
+"""
+
+import argparse
+import fcntl
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from boig.params import SECTIONS, load
+from flows import workspace
+from flows.stage import USER_MISTAKES, write_json
+
+GRACE_S = 20.0
+"""What a stage gets between a signal and the kill."""
+SAYS = {
+    "ran": re.compile(r"Running stage '(\w+)'"),
+    "restored": re.compile(r"Stage '(\w+)' is cached"),
+    "unchanged": re.compile(r"Stage '(\w+)' didn't change"),
+}
+"""What DVC prints about a stage."""
+
+
+@dataclass
+class Outcome:
+    """What one `dvc repro` did."""
+
+    code: int = 0
+    wall_s: float = 0.0
+    did: dict[str, str] = field(default_factory=dict)
+    """Stage to `ran`, `restored` or `unchanged`, in order."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Wall time of the stages that ran."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the pipeline; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m flows.repro", description="The pipeline, from raw posts to the report.")
+    parser.add_argument("--profile", default="", help="a name of profiles/; without it the default of params.yaml")
+    profile = parser.parse_args(arguments).profile
+    root = Path.cwd()
+    try:
+        place = _prepare(root, profile)
+        with _alone(place):
+            return _reproduce(root, place, profile)
+    except KeyboardInterrupt:
+        return 130
+    except USER_MISTAKES as error:
+        print(f"repro: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+
+
+def _prepare(root: Path, profile: str) -> Path:
+    """Where the run happens; parameters are checked before anything is started.
+
+    Raises:
+        ValueError: a wrong profile or a wrong parameter.
+        FileNotFoundError: not the project's root, or a feed that does not exist.
+    """
+    if not (root / "dvc.yaml").is_file():
+        raise FileNotFoundError(f"{root} has no dvc.yaml; run from the project's root")
+    if profile:
+        place = workspace.prepare(root, profile)
+    else:
+        place = root
+        feed = {section: load(section, root / "params.yaml") for section in SECTIONS}["ingest"].feed
+        if feed != workspace.SIMULATED and not (root / feed).exists():
+            raise FileNotFoundError(f"ingest.feed: {feed} does not exist; put the feed there or name another folder")
+    lock = place / ".dvc" / "tmp" / "rwlock"
+    if lock.is_file() and not lock.read_text().strip():
+        lock.unlink()  # a DVC that was killed while writing leaves it empty, and every later run stops at it
+    return place
+
+
+@contextmanager
+def _alone(place: Path) -> Iterator[None]:
+    """Wait until no other repro runs in this workspace."""
+    path = place / ".dvc" / "tmp" / "repro.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"repro: another run works in {place}; waiting for it", file=sys.stderr)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _reproduce(root: Path, place: Path, profile: str) -> int:
+    """`dvc repro` with everything around it."""
+    env = _environment(root, place, profile)
+    if _up_to_date(place, env):
+        return _dvc(place, env).code
+    from flows import lineage, services
+
+    os.environ.update({key: env[key] for key in ("MLFLOW_TRACKING_URI", lineage.PROFILE)})
+    with ExitStack() as stack:
+        memory = stack.enter_context(services.PeakMemory())
+        if "PREFECT_API_URL" not in env:
+            env["PREFECT_API_URL"] = stack.enter_context(services.prefect_server())
+        parent = lineage.start_pipeline()
+        env[lineage.PARENT_RUN] = parent.run_id
+        if "RAY_ADDRESS" not in env:
+            env["RAY_ADDRESS"] = stack.enter_context(services.ray_head())
+        services.wait_for(env["PREFECT_API_URL"])
+        outcome = _dvc(place, env)
+    lineage.finish_pipeline(parent, place, outcome.did, failed=outcome.code != 0)
+    if outcome.code == 0:
+        _write_numbers(place, outcome, memory.peak_bytes, noop_s=_dvc(place, env, quiet=True).wall_s)
+        parent.artifact(place / "metrics" / "run.json")
+    written = workspace.collect(root, profile) if profile else []
+    _upload(place, profile)
+    if written:
+        print(f"repro: profile {profile}: " + ", ".join(path.relative_to(root).as_posix() for path in written))
+    return outcome.code
+
+
+def _environment(root: Path, place: Path, profile: str) -> dict[str, str]:
+    """Of DVC and its stages. All profiles share the root's MLflow, so that their runs can be compared."""
+    env = dict(os.environ)
+    env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', '')}"
+    env.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{root / 'mlflow.db'}")
+    env["BOIG_PROFILE"] = profile or "default"
+    env["PYTHONUNBUFFERED"] = "1"
+    env["PYTHONPATH"] = str(place)
+    return env
+
+
+def _up_to_date(place: Path, env: dict[str, str]) -> bool:
+    """Whether DVC has nothing to do: then nothing is started for it."""
+    status = subprocess.run(["dvc", "status", "--quiet"], cwd=place, env=env, check=False, capture_output=True)
+    return status.returncode == 0
+
+
+def _dvc(place: Path, env: dict[str, str], *, quiet: bool = False) -> Outcome:
+    """Run `dvc repro`; signals that come meanwhile go to its whole process group.
+
+    Its standard output is read to learn what it does with each stage, and passed on unless `quiet`; progress bars go to standard error.
+    """
+    outcome, begun = Outcome(), time.perf_counter()
+    running, since = "", begun
+    process = subprocess.Popen(["dvc", "repro"], cwd=place, env=env, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    with _forwarding(process):
+        for line in process.stdout or ():
+            now = time.perf_counter()
+            for what, pattern in SAYS.items():
+                if found := pattern.search(line):
+                    if running:
+                        outcome.seconds[running] = now - since
+                    running, since = (found[1] if what == "ran" else ""), now
+                    outcome.did[found[1]] = what
+            if not quiet:
+                print(line, end="", flush=True)
+        outcome.code = process.wait()
+    outcome.wall_s = time.perf_counter() - begun
+    if running:
+        outcome.seconds[running] = time.perf_counter() - since
+    return outcome
+
+
+@contextmanager
+def _forwarding(process: subprocess.Popen) -> Iterator[None]:
+    """Hand SIGINT, SIGTERM and SIGHUP on to the process group; kill what is left of it after a grace."""
+
+    def forward(number: int, _: object) -> None:
+        _to_group(process.pid, number)
+        killer = threading.Timer(GRACE_S, _to_group, (process.pid, signal.SIGKILL))
+        killer.daemon = True
+        killer.start()
+
+    before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if process.poll() is None:
+            _to_group(process.pid, signal.SIGKILL)
+
+
+def _to_group(group: int, number: int) -> None:
+    with suppress(ProcessLookupError):  # it may have ended
+        os.killpg(group, number)
+
+
+def _write_numbers(place: Path, outcome: Outcome, peak_bytes: int, noop_s: float) -> None:
+    """`metrics/run.json`. A run that only redid a part never replaces the numbers of a whole one."""
+    path = place / "metrics" / "run.json"
+    complete = all(what == "ran" for what in outcome.did.values())
+    if path.is_file() and not complete:
+        return
+    numbers = {
+        "wall_s": round(outcome.wall_s, 1),
+        "peak_rss_gb": round(peak_bytes / 1e9, 2),
+        "noop_s": round(noop_s, 1),
+        "cores": len(os.sched_getaffinity(0)),
+        "stages": {stage: round(seconds, 1) for stage, seconds in outcome.seconds.items()},
+        "not_run": [stage for stage, what in outcome.did.items() if what != "ran"],
+    }
+    write_json(path, numbers)
+
+
+def _upload(place: Path, profile: str) -> None:
+    """To the store that `BOIG_S3_URL` names, if one is named."""
+    if "BOIG_S3_URL" in os.environ:
+        from boig.store import publish
+
+        print("repro: published as " + publish(place, profile or "default"))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

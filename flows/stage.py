@@ -1,0 +1,168 @@
+"""A stage as DVC runs it: `python -m flows.<stage>` loads its section, opens its MLflow run, calls its flow, writes its metrics."""
+
+import hashlib
+import json
+import logging
+import os
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from boig.params import Section, load
+from boig.reporting import Reporter
+from infra.closure import closure
+
+Flow = Callable[[Section, Reporter], dict]
+"""A Prefect flow: its section and a reporter in; metrics out, and under "made" a line that says what was made and where."""
+USER_MISTAKES = (ValueError, FileNotFoundError, NotADirectoryError, PermissionError, ConnectionError)
+"""Shown as one line; everything else is our mistake and shows its traceback."""
+PREFECT_START_S = 300
+"""A flow without `PREFECT_API_URL` starts a temporary server, which takes up to half a minute on a busy machine."""
+
+
+def run_stage(name: str, flow: Flow) -> int:
+    """Run one stage; the exit code.
+
+    Metrics go to `metrics/<name>.json`, all at once and only when the flow has ended well.
+    """
+    begun = time.perf_counter()
+    run = None
+    try:
+        section = load(name)
+        from flows import lineage  # MLflow takes seconds to import: not before the section is known to be right
+
+        run = lineage.open_stage(name, section)
+        answer, flow_run_id = _in_prefect(flow, section, run)
+        metrics = dict(answer)
+        made = metrics.pop("made", f"metrics/{name}.json")
+        write_json(Path("metrics") / f"{name}.json", metrics)
+        run.metrics(dict(flat(metrics)))
+        lineage.close_stage(run, flow_run_id)
+    except KeyboardInterrupt:
+        _end_failed(run)
+        print(f"{name}: interrupted", file=sys.stderr)
+        return 130
+    except USER_MISTAKES as error:
+        _end_failed(run)
+        print(f"{name}: {_one_line(error)}{_kept(name)}", file=sys.stderr)
+        return 1
+    except Exception:  # noqa: BLE001 - ours: shown in full, and the run is closed
+        _end_failed(run)
+        traceback.print_exc()
+        return 1
+    print(f"{name}: {made} ({time.perf_counter() - begun:.0f} s)")
+    return 0
+
+
+def scratch_dir(name: str, section: Section, inputs: list[Path]) -> Path:
+    """The folder in which a stage keeps progress it can resume from: `scratch/<name>/<key>`, made if missing.
+
+    The key is a hash of section, inputs and code, so that progress of another question is never picked up. The stage removes the folder
+    once its results are in place.
+
+    Args:
+        name: the stage.
+        section: its parameters.
+        inputs: the files and folders that it reads.
+
+    Raises:
+        FileNotFoundError: an input is missing.
+    """
+    digest = hashlib.sha256(section.model_dump_json().encode())
+    for path in [*inputs, *closure(Path("flows") / f"{name}.py")]:
+        for file in _files(Path(path)):
+            digest.update(f"{file.as_posix()}\0".encode())
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    folder = Path("scratch") / name / digest.hexdigest()[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Write atomically; a number that is not finite is refused.
+
+    Raises:
+        ValueError: a NaN or an infinity; names the file.
+    """
+    try:
+        text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    except ValueError as error:
+        bad = [key for key, value in flat(content) if value != value or value in (float("inf"), float("-inf"))]
+        raise ValueError(f"{path}: not finite: {', '.join(bad) or error}") from None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w") as stream:
+            stream.write(text)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def flat(content: dict, prefix: str = "") -> Iterator[tuple[str, float]]:
+    """The numbers of nested metrics by dotted name."""
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{key}.")
+        elif isinstance(value, (int, float)):
+            yield f"{prefix}{key}", float(value)
+
+
+def _in_prefect(flow: Flow, section: Section, report: Reporter) -> tuple[dict, str]:
+    """Call the flow: its metrics and the id of its run.
+
+    Prefect's own log keeps everything; the terminal gets its warnings, without tracebacks.
+    """
+    from prefect.logging.configuration import setup_logging
+    from prefect.settings import (
+        PREFECT_SERVER_ANALYTICS_ENABLED,
+        PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS,
+        temporary_settings,
+    )
+
+    setup_logging()
+    for name in (None, "prefect"):
+        for handler in logging.getLogger(name).handlers:
+            handler.addFilter(_worth_showing)
+    ours = {PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: PREFECT_START_S, PREFECT_SERVER_ANALYTICS_ENABLED: False}
+    with temporary_settings(set_defaults=ours):
+        state = flow(section, report, return_state=True)
+    return state.result(), str(state.state_details.flow_run_id or "")
+
+
+def _worth_showing(record: logging.LogRecord) -> bool:
+    """Whether a record is for the terminal; a failure is told by `run_stage`, in one line."""
+    if not record.name.startswith("prefect"):
+        return True
+    return record.levelno >= logging.WARNING and record.exc_info is None and "Finished in state" not in record.getMessage()
+
+
+def _end_failed(run: object) -> None:
+    if run is not None:
+        run.end(failed=True)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _kept(name: str) -> str:
+    """Keep the traceback of a user's mistake in a file; where."""
+    log = Path("scratch") / name / "error.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text(traceback.format_exc())
+    return f" [traceback: {log}]"
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_dir():
+        return sorted(file for file in path.rglob("*") if file.is_file())
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; run `dvc repro` up to the stage that writes it")
+    return [path]

@@ -1,0 +1,60 @@
+"""`python -m flows.train_boigllm`: BoigLLM on Ray Train, its descriptions of held-out posts on Ray Data, and its metrics."""
+
+from pathlib import Path
+
+from prefect import flow, task
+
+from boig.params import TrainBoigllm
+from boig.reporting import Reporter
+from flows.on_ray import map_batches, train
+from flows.stage import run_stage, scratch_dir
+from tasks import train_boigllm as tasks
+
+
+@task(name="fit boigllm")
+def fit(section: TrainBoigllm, folder: Path, report: Reporter) -> dict:
+    """Train in both directions; the model lies in the folder afterwards."""
+    return train(
+        tasks.fit,
+        {"section": section, "folder": folder, "report": report},
+        workers=section.resources.workers,
+        cpus_per_worker=section.resources.cpus,
+        gpus_per_worker=section.resources.gpus,
+        label="fit-boigllm",
+    )
+
+
+@task(name="evaluate boigllm")
+def evaluate(section: TrainBoigllm, folder: Path, report: Reporter) -> dict:
+    """Describe held-out posts by each method, and score them. One step: the descriptions are not for Prefect."""
+    rows = tasks.questions(section)
+    workers = section.decoding.workers
+    answers = {
+        name: map_batches(
+            rows,
+            tasks.Describer,
+            {"section": section, "folder": folder, "shots": shots},
+            batch_size=-(-len(rows) // workers),
+            workers=workers,
+            cpus_per_worker=section.resources.workers * section.resources.cpus / workers,
+            gpus_per_worker=section.resources.gpus,
+            label=f"describe by {name}",
+        )
+        for name, shots in tasks.methods(section).items()
+    }
+    return tasks.score(section, answers, report)
+
+
+@flow(name="train_boigllm", validate_parameters=False)
+def train_boigllm(section: TrainBoigllm, report: Reporter) -> dict:
+    """A model that describes the picture that gets a wanted KPI, and tells the KPI that a picture gets."""
+    folder = scratch_dir("train_boigllm", section, tasks.INPUTS)
+    fitted = fit(section, folder, report)
+    metrics = evaluate(section, folder, report)
+    out = tasks.place(folder)
+    made = f"{fitted['parameters'] / 1e6:.1f} M parameters after {fitted['steps']} steps on {fitted['examples']} examples in {out}"
+    return metrics | {"made": made}
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_stage("train_boigllm", train_boigllm))

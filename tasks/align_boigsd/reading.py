@@ -1,0 +1,66 @@
+"""What alignment reads: prompts of training posts, held-out prompts for the panel, well-liked pictures."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+from PIL import Image
+
+from boig.brief import Brief
+from boig.contracts import PICTURES, POSTS
+from boig.diffusion.algorithms.supervised import Examples, encode
+from boig.language.prompts import picture_prompt
+from boig.params import AlignBoigsd
+
+Prompted = tuple[Brief, str]
+
+
+def inputs(section: AlignBoigsd) -> list[Path]:
+    """The files and folders that the stage reads, for the key of its progress."""
+    base = Path(section.base.model)
+    return [Path("data/posts"), Path(section.reward.model), Path(section.reward.judge), *([base] if base.is_dir() else [])]
+
+
+def prompts(split: str) -> list[Prompted]:
+    """Briefs of a split with their prompts, by time; posts whose caption leaves no words are left out.
+
+    Raises:
+        FileNotFoundError: no posts.
+        ValueError: none with a caption.
+    """
+    rows = sorted((row for row in POSTS.read().to_pylist() if row["split"] == split), key=lambda row: (row["created_at"], row["post_id"]))
+    briefs = [Brief(row["post_id"], row["account"], row["industry"], row["created_at"], row["caption"]) for row in rows]
+    found = [(brief, text) for brief in briefs if (text := picture_prompt(brief.caption))]
+    if not found:
+        raise ValueError(f"no post of split {split} has a caption to draw; check the ingest stage")
+    return found
+
+
+def panel(count: int, seed: int) -> list[Prompted]:
+    """Held-out briefs, drawn by seed, at most one per account while there are accounts left."""
+    pool = prompts("val")
+    order = np.random.default_rng([seed, 1]).permutation(len(pool))
+    shuffled = [pool[i] for i in order]
+    seen: dict[str, int] = {}
+    ranked = []
+    for place, (brief, text) in enumerate(shuffled):
+        seen[brief.account] = seen.get(brief.account, 0) + 1
+        ranked.append((seen[brief.account], place, (brief, text)))
+    return [item for _, _, item in sorted(ranked, key=lambda entry: entry[:2])[:count]]
+
+
+def examples(pipe: StableDiffusionPipeline) -> Examples:
+    """Pictures of split train with prompt and KPI, encoded once."""
+    rows = sorted((row for row in POSTS.read().to_pylist() if row["split"] == "train"), key=lambda row: (row["created_at"], row["post_id"]))
+    png = {row["picture_id"]: row["png"] for row in PICTURES.read().select(["picture_id", "png"]).to_pylist()}
+    rows = [row for row in rows if row["picture_id"] in png]
+    if not rows:
+        raise ValueError("no post of split train has a picture; check the ingest stage")
+    pictures = [np.asarray(Image.open(io.BytesIO(png[row["picture_id"]])).convert("RGB")) for row in rows]
+    return Examples(
+        prompts=tuple(picture_prompt(row["caption"]) for row in rows),
+        kpi=np.array([row["kpi"] for row in rows], np.float64),
+        buckets=tuple(row["bucket"] for row in rows),
+        latents=encode(pipe, pictures),
+    )

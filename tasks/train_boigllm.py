@@ -1,0 +1,233 @@
+"""Train BoigLLM, and see how well it describes the pictures of held-out posts beside the baselines.
+
+Split train alone is trained on, split val chooses the checkpoint; the judge's posts and the test splits are not touched
+before the metrics.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from boig.brief import Brief
+from boig.evaluation import bootstrap
+from boig.language import baselines, corpus, examples, metrics, model, sft, tokenizer
+from boig.language.consensus import consensus
+from boig.language.describe import Shot, brief_seed, describe
+from boig.language.embed import Embedder
+from boig.params import TrainBoigllm
+from boig.reporting import Reporter
+from boig.verbalizer.form import Verbalization
+
+OUT = Path("models/boigllm")
+INPUTS = [Path("data/posts"), Path("data/verbalized")]
+SPLITS = ("val", "test_time", "test_account")
+OURS = "boigllm"
+_SHOTS = {0: "zero_shot", 3: "three_shot", 5: "five_shot"}
+_SHOWN = 24  # rows of the table of descriptions in the tracking UI
+
+
+def fit(config: dict) -> dict:
+    """Train on one rank; runs inside Ray Train. Rank 0 writes the model to `config["folder"]/model`.
+
+    Args:
+        config: `section` TrainBoigllm, `folder` Path for checkpoints and the model, `report` Reporter.
+
+    Returns:
+        steps, best_step, val_loss, examples, parameters: small numbers, the same on each rank.
+
+    Raises:
+        ValueError: no posts to train on, or settings that do not fit each other.
+        FileNotFoundError: no data, or no base model.
+    """
+    section, folder, report = config["section"], Path(config["folder"]), config["report"]
+    data = corpus.read()
+    train = data.splits["train"]
+    start, words = starting_model(section, train)
+    texts = examples.training_texts(train, data.negatives, section.training, section.seed)
+    fitted = sft.fit(
+        start,
+        words,
+        texts,
+        examples.validation_texts(data.splits["val"]),
+        section.training,
+        lora=section.lora,
+        folder=folder / "checkpoints",
+        seed=section.seed,
+        workers=section.resources.workers,
+        report=report,
+    )
+    if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
+        _save(fitted.model, words, section, folder / "model")
+    return {
+        "steps": fitted.steps,
+        "best_step": fitted.best_step,
+        "val_loss": fitted.best_val_loss,
+        "examples": len(texts),
+        "parameters": sum(p.numel() for p in fitted.model.parameters()),
+    }
+
+
+def starting_model(section: TrainBoigllm, train: Sequence[examples.Example]):
+    """The model before training, and its tokenizer: fresh where `base` is `scratch`, else loaded."""
+    if section.base == model.SCRATCH:
+        size = section.scratch
+        words = tokenizer.train(examples.vocabulary_texts(train), size.vocab_size)
+        fresh = model.create(
+            words, hidden_size=size.hidden_size, layers=size.layers, heads=size.heads, feed_forward=size.feed_forward, seed=section.seed
+        )
+        return fresh.to(_device(section)), words
+    return model.load(section.base, section.revision, section.dtype, _device(section))
+
+
+def questions(section: TrainBoigllm) -> list[dict]:
+    """The held-out posts to describe: `split`, `brief`, `bucket`, `kpi`; at most `decoding.max_posts` of each split, drawn by seed."""
+    data = corpus.read()
+    rows = []
+    for number, split in enumerate(SPLITS):
+        posts = data.splits[split]
+        rng = np.random.default_rng([section.seed, number])
+        chosen = np.sort(rng.permutation(len(posts))[: section.decoding.max_posts])
+        rows += [{"split": split, "brief": posts[i].brief, "bucket": posts[i].bucket, "kpi": posts[i].kpi} for i in chosen]
+    return rows
+
+
+def methods(section: TrainBoigllm) -> dict[str, int | None]:
+    """Names of the language-model methods to evaluate: ours (None), and the untuned base with that many worked examples."""
+    if section.base == model.SCRATCH:
+        return {OURS: None}
+    return {OURS: None} | {_SHOTS.get(n, f"{n}_shot"): n for n in section.decoding.shots}
+
+
+class Describer:
+    """Callable for Ray actors: rows of `questions` in; the same rows with `verbalization`, canonical JSON, out."""
+
+    def __init__(self, section: TrainBoigllm, folder: Path, shots: int | None):
+        """Load the model.
+
+        Args:
+            section: parameters.
+            folder: where `fit` put the model.
+            shots: None for the trained model, else the untuned base with that many worked examples.
+        """
+        source, revision = (str(folder / "model"), None) if shots is None else (section.base, section.revision)
+        self._model, self._tokenizer = model.load(source, revision, section.dtype, _device(section))
+        self._decoding = section.decoding
+        self._shots = worked_examples(corpus.read().splits["train"], shots or 0, section.seed)
+
+    def __call__(self, rows: list[dict]) -> list[dict]:
+        draws = self._decoding.draws
+        repeated = [row for row in rows for _ in range(draws)]
+        drawn = describe(
+            self._model,
+            self._tokenizer,
+            [row["brief"] for row in repeated],
+            [row["bucket"] for row in repeated],
+            [row["kpi"] for row in repeated],
+            temperature=self._decoding.temperature if draws > 1 else 0.0,
+            seeds=[brief_seed(row["brief"], i % draws) for i, row in enumerate(repeated)],
+            batch_size=self._decoding.batch_size,
+            shots=self._shots,
+        )
+        best = [consensus(drawn[i * draws : (i + 1) * draws]) for i in range(len(rows))]
+        return [{**row, "verbalization": v.to_json()} for row, v in zip(rows, best, strict=True)]
+
+
+def worked_examples(train: Sequence[examples.Example], count: int, seed: int) -> tuple[Shot, ...]:
+    """Posts of split train drawn by seed, the same for every question."""
+    chosen = np.random.default_rng(seed).permutation(len(train))[:count]
+    return tuple(Shot(train[i].brief, train[i].bucket, train[i].kpi, train[i].verbalization) for i in chosen)
+
+
+def score(section: TrainBoigllm, answers: dict[str, list[dict]], report: Reporter) -> dict:
+    """The metrics of each split and method, with intervals.
+
+    Args:
+        section: parameters.
+        answers: rows of `Describer` by method.
+        report: gets a table of descriptions side by side.
+
+    Returns:
+        `<split>.<method>.<metric>` nested, each an estimate; a metric that no picture defines is left out.
+    """
+    data = corpus.read()
+    encoder = Embedder(section.embedder, section.embedder_revision)
+    train = data.splits["train"]
+    truth = {e.brief.post_id: e.verbalization for split in SPLITS for e in data.splits[split]}
+    rows = answers[OURS]
+    briefs: list[Brief] = [row["brief"] for row in rows]
+    predicted = {name: [Verbalization.from_json(row["verbalization"]) for row in found] for name, found in answers.items()}
+    predicted["frequency"] = baselines.Frequency(train).describe(briefs)
+    predicted["neighbor"] = baselines.Neighbor(train, encoder.encode).describe(briefs)
+    true = [truth[b.post_id] for b in briefs]
+    result: dict = {}
+    for split in dict.fromkeys(row["split"] for row in rows):
+        mine = [i for i, row in enumerate(rows) if row["split"] == split]
+        accounts = [briefs[i].account for i in mine]
+        result[split] = {
+            name: estimates([metrics.compare(guess[i], true[i], encoder.similarity) for i in mine], accounts, section.seed)
+            for name, guess in predicted.items()
+        }
+    report.table("descriptions", _side_by_side(rows, predicted, true))
+    return result
+
+
+def estimates(rows: list[dict[str, float]], accounts: list[str], seed: int) -> dict:
+    """Each metric's mean over the pictures that define it, with its 95 % interval."""
+    result = {}
+    for name in rows[0]:
+        defined = [(row[name], account) for row, account in zip(rows, accounts, strict=True) if np.isfinite(row[name])]
+        if defined:
+            values, clusters = zip(*defined, strict=True)
+            result[name] = bootstrap.estimate(values, clusters, seed=seed)
+    return result
+
+
+def place(folder: Path, out: Path = OUT) -> Path:
+    """Move the finished model into the stage's output, whole or not at all, and drop the folder of the progress."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.exists():
+        shutil.rmtree(out)
+    os.replace(folder / "model", out)
+    shutil.rmtree(folder)
+    return out
+
+
+def _save(fitted, words, section: TrainBoigllm, folder: Path) -> None:
+    draft = folder.with_name("model.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    fitted.save_pretrained(draft, safe_serialization=True)
+    words.save_pretrained(draft)
+    adapter = draft / "adapter_config.json"
+    if adapter.is_file():  # the base by the name the user gave, not by a folder of this machine
+        config = json.loads(adapter.read_text())
+        adapter.write_text(
+            json.dumps(config | {"base_model_name_or_path": section.base, "revision": section.revision}, indent=2, sort_keys=True)
+        )
+        (draft / "README.md").unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(draft, folder)
+
+
+def _side_by_side(rows: list[dict], predicted: dict[str, list[Verbalization]], true: list[Verbalization]) -> list[dict]:
+    shown = np.linspace(0, len(rows) - 1, min(_SHOWN, len(rows))).astype(int)
+    return [
+        {
+            "split": rows[i]["split"],
+            "account": rows[i]["brief"].account,
+            "post": rows[i]["brief"].caption,
+            "wanted": rows[i]["bucket"],
+            "true": true[i].to_json(),
+        }
+        | {name: guess[i].to_json() for name, guess in predicted.items()}
+        for i in shown
+    ]
+
+
+def _device(section: TrainBoigllm) -> str:
+    return "cuda" if section.resources.gpus > 0 else "cpu"

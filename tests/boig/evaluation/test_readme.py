@@ -1,0 +1,63 @@
+"""Numbers in Markdown are those of the metrics files, or the check fails."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+import typer
+
+from boig.evaluation.readme import BLOCKS, fill, main
+from tests.boig.evaluation.fabricated import metrics
+
+TEXT = "# BOIG\n\n<!-- results:start -->\nold\n<!-- results:end -->\n\nWords stay.\n"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name, content in metrics().items():
+        (tmp_path / "metrics").mkdir(exist_ok=True)
+        (tmp_path / "metrics" / f"{name}.json").write_text(json.dumps(content))
+    (tmp_path / "README.md").write_text(TEXT)
+    return tmp_path
+
+
+def run(folder, *options):
+    app = typer.Typer()
+    app.command()(main)
+    return CliRunner().invoke(app, [str(folder / "README.md"), "--metrics", str(folder / "metrics"), *options])
+
+
+def test_writes_then_checks_then_fails_on_stale_numbers(folder):
+    assert run(folder, "--check").exit_code == 1
+    assert run(folder).exit_code == 0
+    text = (folder / "README.md").read_text()
+    assert "| BoigSD (ours) | " in text
+    assert "Words stay." in text
+    assert run(folder, "--check").exit_code == 0
+    numbers = metrics()["evaluate"]
+    numbers["boigsd"]["vendi"]["mean"] = 3.0
+    (folder / "metrics" / "evaluate.json").write_text(json.dumps(numbers))
+    stale = run(folder, "--check")
+    assert stale.exit_code == 1
+    assert "stale numbers" in stale.output
+    assert (folder / "README.md").read_text() == text
+
+
+def test_every_block_can_be_written(folder):
+    (folder / "metrics" / "arena").mkdir()
+    (folder / "metrics" / "arena" / "evaluate.json").write_text((folder / "metrics" / "evaluate.json").read_text())
+    (folder / "metrics" / "run.json").write_text(json.dumps({"wall_s": 1500.0, "peak_rss_gb": 6.2, "noop_s": 3.1, "cores": 2}))
+    text = "".join(f"<!-- {name}:start -->\n<!-- {name}:end -->\n" for name in BLOCKS)
+    filled = fill(text, folder / "metrics")
+    assert fill(filled, folder / "metrics") == filled
+    for words in ("| True uplift ↑ |", "25 min on 2 cores", "| Nearest neighbor |", "perfect predictor", "picture 45 %", "| Reached |"):
+        assert words in filled
+
+
+def test_unknown_block_and_missing_file(folder):
+    with pytest.raises(ValueError, match="block 'nonsense' is unknown; use one of results"):
+        fill("<!-- nonsense:start -->\n<!-- nonsense:end -->", folder / "metrics")
+    (folder / "metrics" / "evaluate.json").unlink()
+    failed = run(folder)
+    assert failed.exit_code == 1
+    assert "evaluate.json is missing; run `make repro`" in failed.output
