@@ -4,8 +4,8 @@ from pathlib import Path
 
 from prefect import flow, task
 
-from boig.params import AlignBoigsd
 from boig.reporting import Reporter
+from boig.sections.align_boigsd import AlignBoigsd
 from flows.on_ray import ActorPool, train
 from flows.stage import run_stage, scratch_dir
 from tasks import align_boigsd as tasks

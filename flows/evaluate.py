@@ -5,8 +5,8 @@ from pathlib import Path
 
 from prefect import flow, task
 
-from boig.params import Evaluate
 from boig.reporting import Reporter
+from boig.sections.evaluate import Evaluate
 from flows.on_ray import map_batches
 from flows.stage import run_stage, scratch_dir
 

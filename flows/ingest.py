@@ -5,8 +5,8 @@ from pathlib import Path
 from prefect import flow, task
 
 from boig.feed.reading import feed_root, picture_keys
-from boig.params import Ingest
 from boig.reporting import Reporter
+from boig.sections.ingest import Ingest
 from flows.on_ray import map_batches
 from flows.stage import run_stage
 from tasks import ingest as tasks

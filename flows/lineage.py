@@ -13,7 +13,8 @@ import psutil
 import yaml
 
 from boig import tracking
-from boig.params import Section, read
+from boig.params import read
+from boig.section import Section
 
 PARENT_RUN = "BOIG_PARENT_RUN"
 """Environment variable: id of the pipeline's MLflow run, set by `flows.repro`."""

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from prefect import flow, task
 
-from boig.params import Simulate
 from boig.reporting import Reporter
+from boig.sections.simulate import Simulate
 from flows.on_ray import map_batches
 from flows.stage import run_stage, scratch_dir
 from tasks import simulate as tasks

@@ -11,8 +11,9 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from boig.params import Section, load
+from boig.params import load
 from boig.reporting import Reporter
+from boig.section import Section
 from infra.closure import closure
 
 Flow = Callable[[Section, Reporter], dict]

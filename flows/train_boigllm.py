@@ -4,8 +4,8 @@ from pathlib import Path
 
 from prefect import flow, task
 
-from boig.params import TrainBoigllm
 from boig.reporting import Reporter
+from boig.sections.train_boigllm import TrainBoigllm
 from flows.on_ray import map_batches, train
 from flows.stage import run_stage, scratch_dir
 from tasks import train_boigllm as tasks

@@ -7,8 +7,8 @@ from prefect import flow, task
 
 from boig.cluster import connect
 from boig.contracts import NEGATIVES, PICTURES, POSTS, VERBALIZED
-from boig.params import TrainReward
 from boig.reporting import Reporter
+from boig.sections.train_reward import TrainReward
 from flows.on_ray import train
 from flows.stage import run_stage, scratch_dir
 
@@ -50,7 +50,9 @@ def train_reward(section: TrainReward, report: Reporter) -> dict:
     beside.result()
     metrics = measure(section, folder)
     shutil.rmtree(folder)
-    scores = ", ".join(f"{split} {metrics[split]['reward']['pearson']['mean']:.2f}" for split in ("test_time", "test_account") if split in metrics)
+    scores = ", ".join(
+        f"{split} {metrics[split]['reward']['pearson']['mean']:.2f}" for split in ("test_time", "test_account") if split in metrics
+    )
     return metrics | {"made": f"reward in models/reward (Pearson with the KPI: {scores}), judge in models/judge"}
 
 

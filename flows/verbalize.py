@@ -4,8 +4,8 @@ import time
 
 from prefect import flow, task
 
-from boig.params import Verbalize
 from boig.reporting import Reporter
+from boig.sections.verbalize import Verbalize
 from flows.on_ray import map_batches
 from flows.stage import run_stage
 from tasks import verbalize as tasks

@@ -14,7 +14,7 @@ from boig.feed.rows import Failed, Intake, Row, post_ids
 from boig.feed.rules import Fetch, PictureLimits
 from boig.feed.splits import NEAR_DUPLICATE, assign
 from boig.feed.text import clean
-from boig.params import Ingest
+from boig.sections.ingest import Ingest
 
 
 def read(section: Ingest) -> Intake:

@@ -13,7 +13,7 @@ import numpy as np
 from boig.contracts import TRUTH
 from boig.feed.kpi import above_floor, normalize
 from boig.feed.splits import assign
-from boig.params import Simulate
+from boig.sections.simulate import Simulate
 from boig.simulator import truth
 from boig.simulator.ceiling import expected_percentile, pair_accuracy, pearson
 from boig.simulator.dirt import EXTRA, UNUSABLE, Draft, asides, count_of, deal

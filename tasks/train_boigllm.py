@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +19,8 @@ from boig.language import baselines, corpus, examples, metrics, model, sft, toke
 from boig.language.consensus import consensus
 from boig.language.describe import Shot, brief_seed, describe
 from boig.language.embed import Embedder
-from boig.params import TrainBoigllm
 from boig.reporting import Reporter
+from boig.sections.train_boigllm import TrainBoigllm
 from boig.verbalizer.form import Verbalization
 
 OUT = Path("models/boigllm")

@@ -15,16 +15,15 @@ from PIL import Image
 from boig.brief import Brief
 from boig.contracts import NEGATIVES, PICTURES, POSTS, VERBALIZED
 from boig.language.model import load as load_language
-from boig.params import TrainReward
 from boig.reporting import Reporter
 from boig.reward import baselines, calibration, design, engagement, judge_training
 from boig.reward.encoder import merged
 from boig.reward.engagement import Engagement
-from boig.reward.judge import Judge
 from boig.reward.measure import Truth, comparable, honesty, ordering
 from boig.reward.pairs import periods
 from boig.reward.rows import Posts
 from boig.reward.scorer import Line, Reward
+from boig.sections.train_reward import TrainReward
 from boig.verbalizer.form import Verbalization
 
 BOIGLLM, REWARD, JUDGE = Path("models/boigllm"), Path("models/reward"), Path("models/judge")

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 
 from boig.contracts import PICTURES, VERBALIZED
 from boig.evaluation.bootstrap import Estimate, estimate
-from boig.params import Verbalize
+from boig.sections.verbalize import Verbalize
 from boig.simulator.render import render
 from boig.simulator.scenes import sample_scene
 from boig.verbalizer.captioner import TEXT

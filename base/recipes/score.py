@@ -93,9 +93,9 @@ def main() -> None:
     reference = Reference.load(Path("base/reference"))
     facts, again = reference.facts(drawn), reference.facts(reconstruct(pipe, scenes))
     scores = {
-        **share("product", [s.products[0].kind in {p.kind for p in f.products} for s, f in zip(scenes, facts, strict=True)]),
+        **share("product", [s.products[0].kind in {kind for kind, *_ in f.products} for s, f in zip(scenes, facts, strict=True)]),
         **share("background", [FAMILY[s.color] == f.background_family for s, f in zip(scenes, facts, strict=True)]),
-        **share("ceiling", [s.products[0].kind in {p.kind for p in f.products} for s, f in zip(scenes, again, strict=True)]),
+        **share("ceiling", [s.products[0].kind in {kind for kind, *_ in f.products} for s, f in zip(scenes, again, strict=True)]),
         "prompts": args.prompts, "steps": args.steps, "guidance": args.guidance,
     }  # fmt: skip
     log = args.base / "scores.json"

@@ -77,6 +77,7 @@ def run(
             _look(learner, name, look, guard, report)
             _save(learner, checkpoint)
     if guard is None:
+        learner.progress.best = len(learner.progress.looks) - 1
         learner.keep()
 
 

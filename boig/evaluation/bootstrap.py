@@ -45,7 +45,8 @@ def _rows(arrays: Sequence[Sequence[float]], clusters: Sequence) -> tuple[list[n
     """
     columns = [np.asarray(a, dtype=np.float64) for a in arrays]
     if any(c.ndim != 1 or len(c) != len(clusters) for c in columns):
-        raise ValueError(f"values of shape {[c.shape for c in columns]} with {len(clusters)} clusters; give one number and one cluster per row")
+        shapes = [c.shape for c in columns]
+        raise ValueError(f"values of shape {shapes} with {len(clusters)} clusters; give one number and one cluster per row")
     if len(clusters) == 0:
         raise ValueError("no rows to estimate from; leave the metric out where a split is empty")
     bad = sum(int((~np.isfinite(c)).sum()) for c in columns)

@@ -29,7 +29,8 @@ def sheet(grid: GridBlock, side: int = 96) -> np.ndarray:
     small, tiny = ImageFont.load_default(size=12), ImageFont.load_default(size=11)
     for j, title in enumerate(grid.head[1:]):
         lines = "\n".join(textwrap.wrap(title.replace("’", "'"), 15)[:3])
-        draw.multiline_text((_LABEL + j * (side + _GAP) + side / 2, _HEAD - 4), lines, fill=_INK, font=tiny, anchor="md", align="center", spacing=1)
+        middle = (_LABEL + j * (side + _GAP) + side / 2, _HEAD - 4)
+        draw.multiline_text(middle, lines, fill=_INK, font=tiny, anchor="md", align="center", spacing=1)
     for i, (label, pictures) in enumerate(grid.rows):
         top = _HEAD + i * (side + _GAP)
         text = "\n".join(textwrap.wrap(label, 28)[:5])

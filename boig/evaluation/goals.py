@@ -33,10 +33,12 @@ def generation_goals(evaluate: Mapping) -> list[Goal]:
     share = ours["vendi"]["mean"] / base["vendi"]["mean"]
     goals.append(Goal("Diversity (Vendi) at least 0.7 × base", f"{share:.2f} ×", share >= DIVERSITY))
     wins = ours["judge_win_rate"]
-    goals.append(Goal("The independent judge prefers it to base, interval above one half", f"{percent(wins['mean'])} ({percent(wins['lo'])} … {percent(wins['hi'])})", wins["lo"] > 0.5))
+    measured = f"{percent(wins['mean'])} ({percent(wins['lo'])} … {percent(wins['hi'])})"
+    goals.append(Goal("The independent judge prefers it to base, interval above one half", measured, wins["lo"] > 0.5))
     mine, theirs = mean_of(ours.get("prompt_agreement")), mean_of(base.get("prompt_agreement"))
     if mine is not None and theirs is not None:
-        goals.append(Goal("Prompt agreement not more than 5 points below base", f"{percent(mine)} against {percent(theirs)}", mine >= theirs - AGREEMENT_SLACK))
+        measured = f"{percent(mine)} against {percent(theirs)}"
+        goals.append(Goal("Prompt agreement not more than 5 points below base", measured, mine >= theirs - AGREEMENT_SLACK))
     return goals
 
 

@@ -13,8 +13,8 @@ from typing import Annotated
 import typer
 
 from boig.evaluation import tables
-from boig.evaluation.goals import generation_goals, reward_goals
 from boig.evaluation.formats import COLUMNS, mean_of, percent
+from boig.evaluation.goals import generation_goals, reward_goals
 
 GRID = "docs/methods.png"
 """Copied from `REPORT_GRID`, which is a DVC output and not in git."""
@@ -55,7 +55,8 @@ def _goals(metrics: Mapping[str, Mapping]) -> str:
 def _run(metrics: Mapping[str, Mapping]) -> str:
     run = metrics["run"]
     return (
-        f"`make repro` took {mean_of(run['wall_s']) / 60:.0f} min on {run['cores']} cores with at most {run['peak_rss_gb']:.1f} GB of memory; "
+        f"`make repro` took {mean_of(run['wall_s']) / 60:.0f} min on {run['cores']} cores "
+        f"with at most {run['peak_rss_gb']:.1f} GB of memory; "
         f"a second run, with nothing to do, {run['noop_s']:.1f} s.\n"
     )
 

@@ -8,7 +8,8 @@ from boig.section import Count, Section, Share
 from boig.verbalizer.settings import CaptionerSettings, DetectorSettings
 
 MethodName = Literal[
-    "base", "boigllm_prompt", "retrieved_prompt", "pft", "kpi_guided", "best_of_4", "best_of_16", "ddpo", "boigsd", "boigsd_best_of_4", "real"
+    "base", "boigllm_prompt", "retrieved_prompt", "pft", "kpi_guided", "best_of_4", "best_of_16", "ddpo", "boigsd", "boigsd_best_of_4",
+    "real",
 ]  # fmt: skip
 Kpi = Annotated[int, Field(ge=0, le=100)]
 

@@ -43,14 +43,14 @@ class Findings:
 
 def story(found: Findings) -> Report:
     """The whole report."""
-    kind = "simulated feed: all results are about a made-up world with a known law of likes" if found.simulated else "real feed: observational results"
+    simulated = "simulated feed: all results are about a made-up world with a known law of likes"
     return Report(
         title="BOIG: behavior-optimized image generation",
         subtitle=(
             "Pictures for held-out posts, drawn by each method from the same seeds, with a high KPI wanted. "
             "Intervals are 95 %, from resampling whole accounts."
         ),
-        badge=kind,
+        badge=simulated if found.simulated else "real feed: observational results",
         facts=tuple(_facts(found)),
         parts=tuple(
             part
@@ -81,10 +81,11 @@ def _facts(found: Findings) -> list[tuple[str, str]]:
 
 
 def _performance(found: Findings) -> Part:
-    law = "True uplift: expected likes under the law of the simulated feed, relative to base’s picture of the same brief. " if found.simulated else ""
-    note = (
-        f"{law}Judge: an independent model of pixels and context, trained on other posts, KPI 0–100. Rating: Bradley–Terry over the judge’s "
-        "preferences between all methods, on Elo’s scale, mean 1000. Reward: what alignment optimizes, so it flatters what was aligned."
+    law = "True uplift: expected likes under the law of the simulated feed, relative to base’s picture of the same brief. "
+    note = (law if found.simulated else "") + (
+        "Judge: an independent model of pixels and context, trained on other posts, KPI 0–100. Rating: Bradley–Terry over the "
+        "judge’s preferences between all methods, on Elo’s scale, mean 1000. Reward: what alignment optimizes, so it flatters "
+        "what was aligned."
     )
     blocks: list[Block] = [tables.generation(found.evaluate, tables.PERFORMANCE, note)]
     rows = {name: found.evaluate[name] for name in tables.METHODS if name in found.evaluate}
@@ -112,13 +113,14 @@ def _goals(found: Findings) -> Part | None:
 
 
 def _kept(found: Findings) -> Part:
-    agreement = "Prompt agreement: the reference classifier finds every product and the background color that the caption names. " if found.simulated else ""
-    note = (
-        f"{agreement}Mismatch: a product that the caption names is not among the detected objects. Text score: {found.text_score}. "
-        f"FID, KID and MMD: against {found.reference_pictures} real pictures of other posts, n = {found.evaluate['briefs']} generated ones at "
-        f"{found.picture_px} px, lossless RGB, real pictures resized to it with a box filter; {found.features}, standardized, 64 principal axes, so "
-        "these numbers cannot be compared with other papers’. Vendi: effective number of different pictures. U-Net forwards and reward calls are "
-        "those spent per delivered picture; training is in the table of alignment."
+    agreement = "Prompt agreement: the reference classifier finds every product and the background color that the caption names. "
+    note = (agreement if found.simulated else "") + (
+        f"Mismatch: a product that the caption names is not among the detected objects. Text score: {found.text_score}. FID, KID "
+        f"and MMD: against {found.reference_pictures} real pictures of other posts, n = {found.evaluate['briefs']} generated ones "
+        f"at {found.picture_px} px, lossless RGB, real pictures cropped to a square and resized to it with a box filter; "
+        f"{found.features}, standardized, 64 principal axes, so these numbers cannot be compared with other papers’. Vendi: "
+        "effective number of different pictures in the same features. U-Net forwards and reward calls are those spent per "
+        "delivered picture; training is in the table of alignment."
     )
     return Part("What they keep, and what they cost", (), (tables.generation(found.evaluate, tables.KEPT, note),))
 
@@ -127,7 +129,7 @@ def _steering(found: Findings) -> Part | None:
     steered = {n: found.evaluate[n]["by_bucket"] for n in tables.METHODS if "by_bucket" in found.evaluate.get(n, {})}
     if not steered:
         return None
-    measure, label = ("true_uplift", "true uplift over base, %") if found.simulated else ("judge", "judge, KPI × 100")
+    measure, label = ("true_uplift", "true uplift over base, %") if found.simulated else ("judge", "judge, KPI")
     lines = {tables.METHODS[n]: [by[b][measure] for b in ("low", "medium", "high")] for n, by in steered.items()}
     blocks: list[Block] = [ChartBlock(charts.steering(lines, label=label), "What wanting a low, medium or high KPI changes")]
     if found.buckets is not None:
@@ -154,8 +156,12 @@ def _alignment(found: Findings) -> Part | None:
         if lines:
             panels.append((title, lines))
     if panels:
-        note = "A fixed panel of held-out prompts, looked at during training. A reward that rises while judge, law or diversity fall is being hacked."
-        blocks.append(ChartBlock(charts.against_compute(panels, label="U-Net forwards"), "Reward, judge, law and diversity against compute", note))
+        note = (
+            "A fixed panel of held-out prompts, looked at during training. A reward that rises while judge, law or diversity "
+            "fall is being hacked."
+        )
+        svg = charts.against_compute(panels, label="U-Net forwards")
+        blocks.append(ChartBlock(svg, "Reward, judge, law and diversity against compute", note))
     spent = found.metrics.get("align_boigsd", {})
     if spent:
         blocks.append(tables.block(spent, tables.METHODS, tables.ALIGN_COLUMNS, "Training"))
@@ -166,7 +172,10 @@ def _reward(found: Findings) -> Part | None:
     metrics = found.metrics.get("train_reward")
     if not metrics:
         return None
-    text = "The reward scores the verbalized picture in its context and drives alignment; the judge sees pixels, learned from other posts, and only measures."
+    text = (
+        "The reward scores the verbalized picture in its context and drives alignment; the judge sees pixels and learned from "
+        "other posts: it measures, and says when to stop."
+    )
     return Part("Reward and judge", (text,), tuple(tables.per_split(metrics, tables.REWARD, tables.REWARD_COLUMNS, "Model")))
 
 
@@ -183,7 +192,8 @@ def _data(found: Findings) -> Part | None:
     simulate, ingest, seen = (found.metrics.get(stage, {}) for stage in ("simulate", "ingest", "verbalize"))
     if simulate:
         shares = ", ".join(f"{name} {percent(mean_of(value))}" for name, value in simulate.get("variance_share", {}).items())
-        rows.append((Cell("Simulated feed"), Cell(f"{simulate['posts']:,} posts, law seed {simulate['law_seed']}"), Cell(f"variance: {shares}")))
+        count = f"{simulate['posts']:,} posts, law seed {simulate['law_seed']}"
+        rows.append((Cell("Simulated feed"), Cell(count), Cell(f"variance: {shares}")))
     if ingest:
         sizes = ", ".join(f"{name} {size:,}" for name, size in ingest.get("split_sizes", {}).items())
         counts = f"{ingest['rows_in']:,} rows, {ingest['ok']:,} used, {ingest['skipped']:,} skipped, {ingest['failed']:,} failed"
@@ -207,14 +217,16 @@ def _failures(found: Findings) -> Part:
     for name in tables.METHODS:
         row = found.evaluate.get(name)
         if row and row["mismatch_rate"] and row["mismatch_rate"]["mean"] > found.evaluate["base"]["mismatch_rate"]["mean"] + 0.05:
-            bullets.append(f"{tables.METHODS[name]} leaves out named products more often than base ({COLUMNS['mismatch_rate'].text(row['mismatch_rate'])}).")
+            rate = COLUMNS["mismatch_rate"].text(row["mismatch_rate"])
+            bullets.append(f"{tables.METHODS[name]} leaves out named products more often than base ({rate}).")
     return Part("Failures", () if bullets else ("None to report.",), bullets=tuple(bullets))
 
 
 def notes(found: Findings) -> tuple[str, ...]:
     """What one must know to read the numbers right."""
     shared = (
-        f"{found.evaluate['briefs']} briefs are few for FID, which is biased upwards at such sizes by the same amount for all rows; KID and MMD are not.",
+        f"{found.evaluate['briefs']} briefs are few for FID, which is biased upwards at such sizes, by about as much in all rows; "
+        "KID and MMD are not.",
         "Intervals of FID, KID, MMD and Vendi come from leaving one account out at a time; all others from resampling accounts.",
         "Best-of-n chooses by the same reward that alignment optimizes; the law takes part in neither.",
         "The shipped adapters are those of the look at which the judge was best on a small panel of other held-out prompts.",

@@ -57,6 +57,9 @@ class Training(Section):
     weight_decay: Weight
     clip: Positive
     """Largest norm of the gradient."""
+    number_smoothing: Weight
+    """Standard deviation, 0–1, of the bell over neighboring values that is a number's target; 0 is plain cross-entropy, and a
+    must for a base whose tokenizer spells its numbers."""
     evaluations: Count
     """Checkpoints, evenly spaced, each with the loss on split val; the best one is kept."""
     max_tokens: Count

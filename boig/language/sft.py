@@ -13,12 +13,13 @@ from pathlib import Path
 import torch
 from datasets import Dataset
 from peft import LoraConfig
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from boig.language.examples import Text
 from boig.language.prompts import for_model
 from boig.language.settings import Lora, Training
+from boig.language.smoothing import IGNORED, NumberLoss, NumberSFTTrainer
 from boig.reporting import Reporter
 
 _ADAM = (0.9, 0.98)  # second moment over 50 steps: a run has a few hundred
@@ -66,7 +67,8 @@ def fit(
         ValueError: `batch_size` is not a multiple of `micro_batch` × workers.
     """
     torch.manual_seed(seed)
-    trainer = SFTTrainer(
+    smooth = {"number_loss": NumberLoss(tokenizer, settings.number_smoothing)} if settings.number_smoothing else {}
+    trainer = (NumberSFTTrainer if smooth else SFTTrainer)(
         model=model,
         args=_arguments(settings, len(train), bool(val), folder, seed, workers, model),
         train_dataset=dataset(train, tokenizer, settings.max_tokens),
@@ -74,7 +76,9 @@ def fit(
         processing_class=tokenizer,
         peft_config=_adapter(lora) if lora else None,
         callbacks=[_Curves(report)],
+        **smooth,
     )
+    trainer.remove_callback(PrinterCallback)
     last = last_checkpoint(folder)
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     state = trainer.state
@@ -86,7 +90,7 @@ def fit(
 
 
 def dataset(texts: Sequence[Text], tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> Dataset:
-    """Token ids with a mask of the answer, as TRL's completion-only loss takes them.
+    """Token ids, and labels that are `IGNORED` on the prompt: what TRL itself makes of prompt and completion, made in one batch.
 
     The prompt is written as in decoding, the answer ends in the end token. Where tokens merge across the border, the
     answer begins at the first token that the prompt alone does not have.
@@ -95,13 +99,13 @@ def dataset(texts: Sequence[Text], tokenizer: PreTrainedTokenizerBase, max_token
     prompts = [for_model(t.prompt, tokenizer) for t in texts]
     alone = tokenizer(prompts, add_special_tokens=special)["input_ids"]
     whole = tokenizer([p + t.answer for p, t in zip(prompts, texts, strict=True)], add_special_tokens=special)["input_ids"]
-    ids, mask = [], []
+    ids, labels = [], []
     for prompt, both in zip(alone, whole, strict=True):
         tokens = [*both, *([] if both[-1:] == [tokenizer.eos_token_id] else [tokenizer.eos_token_id])]
         start = next((i for i, (a, b) in enumerate(zip(prompt, tokens, strict=False)) if a != b), min(len(prompt), len(tokens)))
         ids.append(tokens[:max_tokens])
-        mask.append(([0] * start + [1] * (len(tokens) - start))[:max_tokens])
-    return Dataset.from_dict({"input_ids": ids, "completion_mask": mask})
+        labels.append(([IGNORED] * start + tokens[start:])[:max_tokens])
+    return Dataset.from_dict({"input_ids": ids, "labels": labels})
 
 
 def last_checkpoint(folder: Path) -> Path | None:
@@ -139,7 +143,6 @@ def _arguments(
         adam_beta1=_ADAM[0],
         adam_beta2=_ADAM[1],
         max_grad_norm=settings.clip,
-        completion_only_loss=True,
         max_length=None,  # cut by `dataset`
         eval_strategy="steps" if has_val else "no",
         eval_steps=every,
@@ -152,7 +155,7 @@ def _arguments(
         logging_steps=max(1, every // 4),
         use_cpu=not on_gpu,
         bf16=on_gpu and torch.cuda.is_bf16_supported(),
-        gradient_checkpointing=on_gpu,
+        activation_checkpointing=on_gpu,
         report_to="none",
         disable_tqdm=True,
         seed=seed,

@@ -1,5 +1,6 @@
 """The engagement reward, trained and at work: brief + verbalization → expected KPI with its uncertainty, in KPI points."""
 
+import copy
 import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -50,8 +51,9 @@ class Engagement:
         """`predict` from hidden states (N, 2 D) that are known already."""
         picture = torch.from_numpy(self.numbers.standardize(self.numbers.picture.encode(briefs, verbalizations)))
         context = torch.from_numpy(self.numbers.context.encode(briefs))
-        # In float64, where the number of rows changes no digit that counts.
-        mean, sigma = combine(self.head.double()(text=text.double(), picture=picture.double(), context=context.double()).logits)
+        # In float64, where the number of rows changes no digit that counts; in a copy, since the head may be in training.
+        head = copy.deepcopy(self.head).double().eval()
+        mean, sigma = combine(head(text=text.double(), picture=picture.double(), context=context.double()).logits)
         return self.center + self.scale * mean.numpy(), self.scale * sigma.numpy()
 
     def without_adapter(self) -> AbstractContextManager:
@@ -61,7 +63,7 @@ class Engagement:
     def save(self, folder: Path) -> None:
         """Write head, adapter and numbers; BoigLLM itself is not copied."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.head.float().save_pretrained(folder / _HEAD)
+        self.head.save_pretrained(folder / _HEAD)
         if isinstance(self.backbone, PeftModel):
             self.backbone.save_pretrained(folder / _ADAPTER)
         (folder / _FILE).write_text(json.dumps({"center": self.center, "scale": self.scale, "numbers": self.numbers.to_dict()}) + "\n")

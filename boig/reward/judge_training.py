@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
+from transformers import get_cosine_schedule_with_warmup
 
 from boig.brief import Brief
 from boig.reporting import Reporter
@@ -55,7 +56,8 @@ def _member(number: int, data: tuple[torch.Tensor, ...], shape: JudgeShape, acco
         net = JudgeNet(shape).train()
         per_epoch = -(-len(data[2]) // rule.batch_size)
         optimizer = torch.optim.AdamW(net.parameters(), lr=rule.learning_rate, weight_decay=rule.weight_decay)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rule.learning_rate, total_steps=rule.epochs * per_epoch, pct_start=_WARMUP)
+        steps = rule.epochs * per_epoch
+        schedule = get_cosine_schedule_with_warmup(optimizer, round(_WARMUP * steps), steps)
         start = _resume(path, net, optimizer, schedule)
         every = max(1, rule.epochs // rule.checkpoints)
         for epoch in range(start, rule.epochs):

@@ -19,7 +19,7 @@ import torch
 from datasets import Dataset
 from safetensors.torch import load_file, save_file
 from torch.utils.data import SequentialSampler
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainerCallback
 from trl import RewardConfig, RewardTrainer
 
 from boig.reporting import Reporter
@@ -77,6 +77,7 @@ def fit(
         optimizers=(_optimizer(model, rule), None),
         callbacks=[average, _Curves(report, name)],
     )
+    trainer.remove_callback(PrinterCallback)
     start = _newest(folder)
     if start:
         average.load(start)
@@ -223,6 +224,8 @@ class _Average(TrainerCallback):
             self.best, self._kept = score, {k: v.clone() for k, v in self._average.items()}
 
     def on_save(self, args, state, control, **_) -> None:
+        if not state.is_world_process_zero:
+            return
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         both = {f"average.{k}": v for k, v in self._average.items()} | {f"kept.{k}": v.clone() for k, v in self._kept.items()}
         save_file(both, str(folder / _AVERAGE))

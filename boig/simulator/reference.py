@@ -59,7 +59,7 @@ class Reference:
     def features(self, pictures: np.ndarray) -> np.ndarray:
         """What the picture heads read, for distances between sets of pictures: uint8 (N, H, W, 3) → (N, D) float32."""
         rows = [out.features.cpu().numpy() for out in self._outputs(pictures) if out.features is not None]
-        return np.concatenate(rows)[: len(pictures)] if rows else np.zeros((0, 4 * self.detector.net.config.width), np.float32)
+        return np.concatenate(rows)[: len(pictures)] if rows else np.zeros((0, 10 * self.detector.net.config.width), np.float32)
 
     def _outputs(self, pictures: np.ndarray) -> Iterator[GridOutput]:
         """Answers batch by batch; a single last picture comes twice, see `to_input`."""

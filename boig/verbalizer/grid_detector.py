@@ -53,7 +53,7 @@ class GridOutput:
     text: Tensor | None
     """(B,) logit that the picture carries a line of text; None without picture heads."""
     features: Tensor | None
-    """(B, 4 · width) what the picture heads read, ≥ 0; None without picture heads."""
+    """(B, 10 · width) pooled maps that the picture heads read; None without picture heads."""
     pooled: Tensor | None = None
     """(B, 10 × width) what the picture heads see: means and maxima of the trunk; None without picture heads."""
 

@@ -4,8 +4,8 @@
 one rank and moves finished adapters into the stage's output.
 """
 
-from tasks.align_boigsd.running import align, check, place
-from tasks.align_boigsd.reading import inputs
 from tasks.align_boigsd.judging import RewardWorker
+from tasks.align_boigsd.reading import inputs
+from tasks.align_boigsd.running import align, check, place
 
 __all__ = ["RewardWorker", "align", "check", "inputs", "place"]

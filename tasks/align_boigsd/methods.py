@@ -14,7 +14,7 @@ from boig.diffusion.rollout import Score
 from boig.diffusion.settings import Ddpo, Group, KpiGuided, Supervised
 from boig.diffusion.text import TextCache
 from boig.diffusion.training import Algorithm
-from boig.params import AlignBoigsd
+from boig.sections.align_boigsd import AlignBoigsd
 from tasks.align_boigsd.reading import examples, prompts
 
 AnySettings = Supervised | KpiGuided | Ddpo | Group

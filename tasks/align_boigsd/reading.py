@@ -11,7 +11,7 @@ from boig.brief import Brief
 from boig.contracts import PICTURES, POSTS
 from boig.diffusion.algorithms.supervised import Examples, encode
 from boig.language.prompts import picture_prompt
-from boig.params import AlignBoigsd
+from boig.sections.align_boigsd import AlignBoigsd
 
 Prompted = tuple[Brief, str]
 

@@ -13,12 +13,12 @@ from boig.diffusion.rollout import Score
 from boig.diffusion.text import TextCache
 from boig.diffusion.training import Guard, run
 from boig.diffusion.world import World
-from boig.params import AlignBoigsd
 from boig.reporting import Reporter
 from boig.reward.judge import Judge
-from tasks.align_boigsd.reading import inputs, panel
+from boig.sections.align_boigsd import AlignBoigsd
 from tasks.align_boigsd.judging import PanelView
 from tasks.align_boigsd.methods import GUARDED, MAKERS, Bench, settings_of
+from tasks.align_boigsd.reading import inputs, panel
 
 OUT = Path("models/boigsd")
 
@@ -105,7 +105,7 @@ class _Seconds:
 
 def metrics(progress: Progress, wall_s: float) -> dict:
     """What `metrics/align_boigsd.json` says of a method. Rewards are those of the panel, before training and of what is shipped."""
-    first, shipped = progress.looks[0], progress.looks[progress.best or -1]
+    first, shipped = progress.looks[0], progress.looks[progress.best]
     rows = progress.curves
     return {
         "wall_s": round(wall_s, 1),

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from boig.brief import Brief
 from boig.language.describe import describe
 from boig.language.model import load

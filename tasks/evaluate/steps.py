@@ -5,7 +5,7 @@ Between the steps lie Parquet files in the scratch folder; a step whose file is 
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -18,8 +18,8 @@ from boig.contracts import PICTURES, POSTS, VERBALIZED
 from boig.evaluation.features import note
 from boig.evaluation.story import Findings
 from boig.language.prompts import picture_prompt
-from boig.params import Evaluate
 from boig.reporting import Reporter
+from boig.sections.evaluate import Evaluate
 from boig.simulator.facts import measure
 from boig.simulator.from_description import scene_of
 from boig.simulator.law import Law

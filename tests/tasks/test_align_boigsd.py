@@ -14,8 +14,9 @@ from boig.contracts import PICTURES, POSTS
 from boig.diffusion.pipeline import load_adapter, load_base
 from boig.diffusion.rollout import at_once
 from boig.diffusion.world import World
-from boig.params import AlignBoigsd, load
+from boig.params import load
 from boig.reporting import Silent
+from boig.sections.align_boigsd import AlignBoigsd
 from tasks.align_boigsd import judging, reading, running
 from tasks.align_boigsd.judging import RewardWorker, contact_sheet
 from tests.boig.diffusion.tiny import redness, tiny_pipeline
@@ -103,7 +104,8 @@ def test_each_method_ends_in_an_adapter_with_its_metrics(workspace, section, met
     out = running.place(Path("scratch/x"))
     assert out == Path("models/boigsd")
     assert not Path("scratch/x").exists()
-    assert {p.name for p in (out / method).iterdir()} == {"pytorch_lora_weights.safetensors", "sampling.json", "curves.json"}
+    assert {p.name for p in (out / method).iterdir()} == {"pytorch_lora_weights.safetensors", "sampling.json", "curves.json", "panel"}
+    assert [p.stem for p in sorted((out / method / "panel").iterdir())] == ["0000", "0001", "0002"]
     assert [p.name for p in sorted((out / "contact").iterdir())] == [f"{method}_000{i}.png" for i in (0, 1, 2)]
     assert load_adapter(load_base("base/diffusion", ""), out / method) == getattr(section, method).sampling
 

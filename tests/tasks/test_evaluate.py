@@ -11,8 +11,9 @@ import pytest
 
 from boig.brief import BUCKETS
 from boig.contracts import PICTURES, POSTS, VERBALIZED
-from boig.params import Evaluate, load
+from boig.params import load
 from boig.reporting import Silent
+from boig.sections.evaluate import Evaluate
 from boig.simulator.catalog import KINDS
 from boig.simulator.law import Law
 from boig.simulator.render import render
@@ -236,7 +237,12 @@ def test_retrieved_prompt_is_that_of_the_best_liked_neighbor():
 
 @pytest.mark.parametrize(
     ("kpi", "bucket", "expected"),
-    [(None, "low", None), (("high", "low"), "", ("high", "low")), (("high", "low"), "low", ("low", "high")), (("medium", "low"), "high", ("high", "low"))],
+    [
+        (None, "low", None),
+        (("high", "low"), "", ("high", "low")),
+        (("high", "low"), "low", ("low", "high")),
+        (("medium", "low"), "high", ("high", "low")),
+    ],
 )
 def test_steering_of_a_guided_adapter(kpi, bucket, expected):
     assert steer(kpi, bucket) == expected

@@ -47,12 +47,12 @@ def metrics(methods: tuple[str, ...] = tuple(METHODS)) -> dict[str, dict]:
             "split_sizes": {"train": 2900, "judge": 1450, "val": 300, "test_time": 650, "test_account": 500},
         },
         "verbalize": {"rows_in": 5800, "ok": 5797, "failed": 3, "label_accuracy": 0.98, "mean_iou": 0.83},
-        "train_boigllm": {split: boigllm for split in ("test_time", "test_account")},
+        "train_boigllm": dict.fromkeys(("test_time", "test_account"), boigllm),
         "train_reward": {split: reward | {"ceiling": 0.78} for split in ("test_time", "test_account")},
         "align_boigsd": {
             name: {
-                "wall_s": 212.4, "pictures": 3200, "unet_forwards": 64000, "reward_calls": 3200, "start_ratio_error": 0.0, "reward_first": 0.02,
-                "reward_last": 1.31, "kl_last": 0.012,
+                "wall_s": 212.4, "pictures": 3200, "unet_forwards": 64000, "reward_calls": 3200, "start_ratio_error": 0.0,
+                "reward_first": 0.02, "reward_last": 1.31, "kl_last": 0.012,
             } for name in ("pft", "boigsd")
         },
         "evaluate": {
@@ -74,12 +74,14 @@ def png(seed: int, side: int = 64) -> bytes:
 
 def findings(methods: tuple[str, ...] = tuple(METHODS), *, simulated: bool = True) -> Findings:
     """A whole report's content."""
-    rows = tuple((f"The perfume is back. Made for gift and summer. ({i})", tuple(png(10 * i + j) for j in range(len(methods)))) for i in range(4))
+    captions = [f"The perfume is back. Made for gift and summer. ({i})" for i in range(4)]
+    rows = tuple((caption, tuple(png(10 * i + j) for j in range(len(methods)))) for i, caption in enumerate(captions))
     grid = GridBlock(("Caption", *(METHODS[m] for m in methods)), rows)
     buckets = GridBlock(("Caption", "low", "medium", "high"), tuple((label, pictures[:3]) for label, pictures in rows))
     looks = {
         name: [
-            {"unet_forwards": 8000 * i, "reward": gain * i, "judge": 45 + i, "diversity": 9 - 0.3 * i, "likes": 1 + 0.05 * i} for i in range(6)
+            {"unet_forwards": 8000 * i, "reward": gain * i, "judge": 45 + i, "diversity": 9 - 0.3 * i, "likes": 1 + 0.05 * i}
+            for i in range(6)
         ]
         for name, gain in (("pft", 0.1), ("boigsd", 0.24))
     }

@@ -33,10 +33,7 @@ def test_mean_inside_and_deterministic(rows, seed):
 @pytest.mark.parametrize(("accounts", "least"), [(5, 0.86), (24, 0.90)])
 def test_covers_the_truth_about_95_percent_of_the_time(accounts, least):
     rng = np.random.default_rng(0)
-    hits = [
-        (e := bootstrap.estimate(*sample(rng, accounts, 20), seed=i, draws=400))["lo"] <= 0 <= e["hi"]
-        for i in range(300)
-    ]
+    hits = [(e := bootstrap.estimate(*sample(rng, accounts, 20), seed=i, draws=400))["lo"] <= 0 <= e["hi"] for i in range(300)]
     assert least <= np.mean(hits) <= 0.995
 
 

@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from typer.testing import CliRunner
 import typer
+from typer.testing import CliRunner
 
 from boig.evaluation.readme import BLOCKS, fill, main
 from tests.boig.evaluation.fabricated import metrics

@@ -1,0 +1,73 @@
+"""The grammar takes the form and nothing else, and its length bound holds."""
+
+import json
+
+import pytest
+import xgrammar
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from boig.language import grammar
+from boig.verbalizer.form import MAX_COLORS, MAX_OBJECTS, ColorShare, ObjectBox, Verbalization
+from boig.verbalizer.palette import NAMES
+from tests.boig.language.strategies import verbalizations
+
+GOOD = Verbalization((ColorShare("Red", 0.43),), (0.5, 0.3, 0.2), (ObjectBox("cup", (0.25, 0.25, 0.75, 1.0)),), "a red cup").to_json()
+
+
+@pytest.fixture(scope="module")
+def accepts(words):
+    compiled = grammar.compile_grammar(words, len(words))
+
+    def check(text: str) -> bool:
+        matcher = xgrammar.GrammarMatcher(compiled)
+        return matcher.accept_string(text) and matcher.accept_token(words.eos_token_id)
+
+    return check
+
+
+@settings(deadline=None)
+@given(verbalizations())
+def test_the_form_is_in_the_grammar_and_within_the_limit(accepts, verbalization):
+    text = verbalization.to_json()
+    assert accepts(text)
+    assert len(text.encode()) + 1 <= grammar.longest()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "{}", GOOD[:-1], GOOD + " ", GOOD.replace("Red", "red"), GOOD.replace("0.43", "0.4"), GOOD.replace("0.43", "1.43"), GOOD.replace(":", ": "),
+        GOOD.replace("0.75,1.00", "0.75"), GOOD.replace("a red cup", 'a "red" cup'), GOOD.replace("a red cup", "a\\ncup"), GOOD.replace("cup", "c\u00fcp", 1),
+        GOOD.replace('"name":"Red","coverage":0.43', ""), GOOD.replace("a red cup", "x" * (grammar.CAPTION_CHARS + 1)),
+    ],
+)  # fmt: skip
+def test_everything_else_is_not(accepts, text):
+    assert not accepts(text)
+
+
+def test_the_longest_is_reached():
+    name, label = max(NAMES, key=len), "x" * grammar.LABEL_CHARS
+    full = Verbalization(
+        (ColorShare(name, 0.2),) * MAX_COLORS, (0.3, 0.3, 0.4), (ObjectBox(label, (0.0, 0.0, 1.0, 1.0)),) * MAX_OBJECTS, "😀" * grammar.CAPTION_CHARS
+    )
+    spare = grammar.longest() - 1 - len(full.to_json().encode())
+    assert 0 <= spare <= 2  # the two commas that a list does not need
+
+
+@given(st.lists(st.from_regex(r"[a-z ]{1,12}", fullmatch=True), min_size=1, max_size=4, unique=True))
+def test_labels_from_a_list(words, labels):
+    matcher = xgrammar.GrammarMatcher(grammar.compile_grammar(words, len(words), tuple(labels)))
+    assert matcher.accept_string(GOOD.replace('"cup"', json.dumps(labels[-1])))
+    other = xgrammar.GrammarMatcher(grammar.compile_grammar(words, len(words), tuple(labels)))
+    assert not other.accept_string(GOOD.replace('"cup"', '"Other"'))
+
+
+def test_a_label_that_json_escapes():
+    with pytest.raises(ValueError, match="printable ASCII"):
+        grammar.ebnf(('a "cup"',))
+
+
+def test_a_draw_needs_a_temperature():
+    with pytest.raises(ValueError, match="temperature"):
+        grammar.Draw([1], 0.0)

@@ -1,0 +1,139 @@
+"""Training: the loss looks at answers only, numbers are taught as bells, an interrupted run ends in the same bytes."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import TrainerCallback
+from trl import SFTTrainer
+
+from boig.language import sft
+from boig.language.examples import training_texts, validation_texts
+from boig.language.model import create
+from boig.language.settings import Lora
+from boig.language.smoothing import IGNORED, NumberLoss
+from boig.language.tokenizer import number_tokens
+from boig.reporting import Silent
+from tests.boig.language.test_examples import SETTINGS
+
+
+class Recorder(Silent):
+    """Keeps the curves."""
+
+    def __init__(self):
+        self.points: list[tuple[int, dict]] = []
+
+    def curve(self, step: int, **values: float) -> None:
+        self.points.append((step, values))
+
+
+def train(words, posts, folder: Path, report=None, lora=None, **changes):
+    settings = SETTINGS.model_copy(update={"batch_size": 16, "micro_batch": 8, **changes})
+    fresh = create(words, hidden_size=32, layers=1, heads=2, feed_forward=48, seed=3)
+    texts = training_texts(posts[:40], [], settings, seed=1)
+    return sft.fit(
+        fresh, words, texts, validation_texts(posts[40:48]), settings, lora=lora, folder=folder, seed=5, workers=1, report=report or Silent()
+    )
+
+
+def test_only_answers_are_learnt(words, posts):
+    texts = validation_texts(posts[:4])
+    for row, text in zip(sft.dataset(texts, words, 512), texts, strict=True):
+        learnt = [label for label in row["labels"] if label != IGNORED]
+        assert words.decode(learnt) == text.answer + words.eos_token
+        assert row["input_ids"][-len(learnt) :] == learnt
+    assert all(len(row["input_ids"]) == len(row["labels"]) == 30 for row in sft.dataset(texts, words, 30))
+
+
+def test_learns_and_reports(words, posts, tmp_path):
+    report = Recorder()
+    fitted = train(words, posts, tmp_path, report, learning_rate=1e-2, passes=4)
+    losses = [values["val_loss"] for _, values in report.points if "val_loss" in values]
+    assert losses[-1] < losses[0]
+    assert fitted.best_val_loss == pytest.approx(min(losses))
+    assert {"train_loss", "learning_rate", "grad_norm"} <= {name for _, values in report.points for name in values}
+
+
+@pytest.mark.parametrize("smoothing", [0.03, 0.0])
+def test_an_interrupted_training_ends_in_the_same_bytes(words, posts, tmp_path, monkeypatch, smoothing):
+    whole = train(words, posts, tmp_path / "whole", number_smoothing=smoothing, evaluations=3)
+
+    class Killed(TrainerCallback):
+        def on_save(self, args, state, control, **kwargs):
+            raise KeyboardInterrupt
+
+    make = sft._Curves
+    with monkeypatch.context() as patch:
+        patch.setattr(sft, "_Curves", lambda report: Killed())
+        with pytest.raises(KeyboardInterrupt):
+            train(words, posts, tmp_path / "cut", number_smoothing=smoothing, evaluations=3)
+    assert sft._Curves is make
+    saved = sft.last_checkpoint(tmp_path / "cut")
+    shutil.copytree(saved, saved.with_name("checkpoint-999"))
+    (saved.with_name("checkpoint-999") / "trainer_state.json").write_text('{"cut short')
+    again = train(words, posts, tmp_path / "cut", number_smoothing=smoothing, evaluations=3)
+    assert (again.steps, again.best_step, again.best_val_loss) == (whole.steps, whole.best_step, whole.best_val_loss)
+    for name, weight in whole.model.state_dict().items():
+        assert torch.equal(weight, again.model.state_dict()[name]), name
+
+
+def test_a_finished_training_is_not_trained_again(words, posts, tmp_path):
+    first = train(words, posts, tmp_path)
+    again = train(words, posts, tmp_path)
+    assert again.best_step == first.best_step
+    assert torch.equal(first.model.lm_head.weight, again.model.lm_head.weight)
+
+
+@pytest.mark.parametrize("merge", [True, False])
+def test_lora(words, posts, tmp_path, merge):
+    lora = Lora(rank=2, alpha=4, targets=("q_proj", "v_proj"), merge=merge)
+    fitted = train(words, posts, tmp_path / "run", lora=lora, number_smoothing=0.0)
+    fitted.model.save_pretrained(tmp_path / "out")
+    assert (tmp_path / "out/adapter_config.json").is_file() != merge
+
+
+def test_batch_must_divide(words, posts, tmp_path):
+    with pytest.raises(ValueError, match="batch_size 10"):
+        train(words, posts, tmp_path, batch_size=10)
+
+
+def test_a_narrow_bell_is_cross_entropy(words):
+    torch.manual_seed(0)
+    logits = torch.randn(50, len(words))
+    numbers = [token for family in number_tokens(words).values() for token, _ in family[::9]]
+    targets = torch.tensor((numbers + list(range(50)))[:50])
+    plain = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+    assert torch.allclose(NumberLoss(words, 1e-4)(logits, targets), plain, atol=1e-5)
+
+
+def test_a_bell_forgives_neighbors(words):
+    ids = [token for token, _ in number_tokens(words)["decimal"]]
+    loss = NumberLoss(words, 0.03)
+    logits = torch.zeros(3, len(words))
+    for row, guess in enumerate((43, 45, 90)):
+        logits[row, ids[guess]] = 5.0
+    right, near, far = loss(logits, torch.tensor([ids[43]] * 3)).tolist()
+    assert right < near < far
+
+
+def test_our_trainers_loss_is_trls_where_nothing_is_smoothed(words, posts, tmp_path):
+    """The same model, batch and labels: number loss with a vanishing bell against TRL's own."""
+    settings = SETTINGS.model_copy(update={"number_smoothing": 1e-4})
+    fresh = create(words, hidden_size=32, layers=1, heads=2, feed_forward=48, seed=3)
+    data = sft.dataset(validation_texts(posts[:8]), words, 512)
+    losses = []
+    for kind, extra in ((sft.NumberSFTTrainer, {"number_loss": NumberLoss(words, 1e-4)}), (SFTTrainer, {})):
+        arguments = sft._arguments(settings, 64, True, tmp_path, 1, 1, fresh)
+        trainer = kind(model=fresh, args=arguments, train_dataset=data, eval_dataset=data, processing_class=words, **extra)
+        losses.append(trainer.evaluate()["eval_loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+def test_a_tokenizer_that_spells_its_numbers_cannot_be_smoothed(posts):
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    spelled = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE({"a": 0}, [])), pad_token="a", eos_token="a")
+    with pytest.raises(ValueError, match="number_smoothing"):
+        NumberLoss(spelled, 0.03)

@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+
+from boig.reward.calibration import Calibration
+from boig.reward.measure import Truth, comparable, honesty, ordering
+
+
+def _truth(n: int = 200) -> tuple[Truth, np.ndarray]:
+    rng = np.random.default_rng(0)
+    kpi, accounts = rng.uniform(0, 100, n), [f"a{i % 8}" for i in range(n)]
+    return Truth(kpi, accounts, *comparable(accounts, np.arange(n) // 40, kpi)), rng.normal(size=n)
+
+
+def test_the_truth_itself_scores_one_and_its_opposite_minus_one():
+    truth, noise = _truth()
+    best, worst, chance = (ordering(m, truth, seed=0) for m in (truth.kpi, -truth.kpi, noise))
+    for metric in ("pearson", "spearman", "spearman_within"):
+        assert best[metric]["mean"] == pytest.approx(1)
+        assert worst[metric]["mean"] == pytest.approx(-1)
+        assert abs(chance[metric]["mean"]) < 0.2
+    assert (best["pair_accuracy"]["mean"], worst["pair_accuracy"]["mean"]) == (1, 0)
+    assert chance["pair_accuracy"]["mean"] == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_constant_knows_nothing():
+    truth, _ = _truth()
+    row = ordering(np.full(200, 42.0), truth, seed=0)
+    assert (row["pearson"]["mean"], row["spearman_within"]["mean"], row["pair_accuracy"]["mean"]) == (0, 0, 0.5)
+
+
+def test_spearman_within_ignores_levels_of_accounts():
+    truth, _ = _truth()
+    level = np.array([1000.0 * int(a[1]) for a in truth.accounts])
+    assert ordering(truth.kpi + level, truth, seed=0)["spearman_within"]["mean"] == pytest.approx(1)
+
+
+def test_pairs_are_of_one_account_and_one_period():
+    first, second = comparable(["a", "a", "b", "a"], np.array([0, 0, 0, 1]), np.array([1.0, 2.0, 3.0, 4.0]))
+    assert list(zip(first.tolist(), second.tolist(), strict=True)) == [(0, 1)]
+    assert len(comparable(["a", "a"], np.array([0, 0]), np.array([1.0, 1.0]))[0]) == 0
+
+
+def test_intervals_are_cut_to_what_a_kpi_can_be():
+    truth, _ = _truth()
+    row = honesty(np.full(200, 50.0), np.full(200, 1.0), truth, Calibration(quantile=1000.0, pair_scale=1.0), seed=0)
+    assert (row["coverage_90"]["mean"], row["interval_width"]["mean"]) == (1, 100)

@@ -1,0 +1,108 @@
+"""Tracking: everything lands in a SQLite store, survives pickling, and never takes a training down with it."""
+
+import pickle
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+
+from boig import tracking
+from boig.reporting import Reporter, Silent
+
+
+@pytest.fixture
+def uri(tmp_path: Path) -> str:
+    """A store of its own."""
+    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+def test_both_reporters_are_reporters():
+    assert isinstance(Silent(), Reporter)
+    assert isinstance(tracking.Run("sqlite:///x.db", "1"), Reporter)
+
+
+def test_a_pipeline_and_its_stage_are_recorded(uri: str, tmp_path: Path):
+    parent = tracking.start(uri, "pipeline", {"git.sha": "abc"})
+    run = parent.child("ingest", {"dvc.stage": "ingest"})
+    run.params({"ingest.feed": "data/feed"})
+    run.inputs({"data/feed": "0123456789abcdef0123456789abcdef.dir"})
+    for step in range(450):
+        run.curve(step, loss=1 / (step + 1))
+    run.picture("panel", np.zeros((4, 4, 3), np.uint8), step=3)
+    run.picture("sheet", np.zeros((4, 4, 3), np.uint8))
+    run.table("rows", [{"prompt": "a cup", "reward": 1.0}, {"prompt": "a shoe", "reward": 2.0}])
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a.txt").write_text("a")
+    run.artifact(tmp_path / "folder")
+    run.metrics({"ok": 5})
+    run.tags({"prefect.flow_run_id": "x", "empty": ""})
+    run.end()
+
+    client = MlflowClient(uri)
+    found = client.get_run(run.run_id)
+    assert found.info.status == "FINISHED"
+    assert found.data.params == {"ingest.feed": "data/feed"}
+    assert found.data.metrics["ok"] == 5
+    assert found.data.tags["mlflow.parentRunId"] == parent.run_id
+    assert found.data.tags["prefect.flow_run_id"] == "x"
+    assert "empty" not in found.data.tags
+    assert [d.dataset.digest for d in found.inputs.dataset_inputs] == ["0123456789abcdef0123456789abcdef.dir"]
+    assert len(client.get_metric_history(run.run_id, "loss")) == 450
+    names = {entry.path for entry in client.list_artifacts(run.run_id)}
+    assert {"images", "pictures", "rows.json", "folder"} <= names
+    assert tracking.children(parent) == {"ingest": tracking.Run(uri, run.run_id)}
+    assert tracking.newest(uri, {"dvc.stage": "ingest"}) == run.run_id
+    assert tracking.newest(uri, {"dvc.stage": "evaluate"}) == ""
+    assert (tmp_path / "mlruns").is_dir()
+
+
+def test_a_pickled_run_writes_to_the_same_run_with_an_empty_buffer(uri: str):
+    run = tracking.start(uri, "pipeline", {})
+    run.curve(0, loss=1.0)
+    copy = pickle.loads(pickle.dumps(run))
+    copy.curve(1, loss=0.5)
+    copy.flush()
+    run.end()
+    assert sorted(m.step for m in MlflowClient(uri).get_metric_history(run.run_id, "loss")) == [0, 1]
+
+
+def test_a_curve_costs_no_write_per_step(uri: str, monkeypatch: pytest.MonkeyPatch):
+    run = tracking.start(uri, "pipeline", {})
+    writes = []
+    monkeypatch.setattr(MlflowClient, "log_batch", lambda self, *args, **kwargs: writes.append(kwargs))
+    for step in range(tracking.FLUSH_POINTS - 1):
+        run.curve(step, loss=1.0)
+    assert not writes
+    run.flush()
+    assert len(writes) == 1
+
+
+def test_a_store_that_dies_costs_one_warning_and_nothing_else(uri: str, monkeypatch: pytest.MonkeyPatch):
+    run = tracking.start(uri, "pipeline", {})
+    run = tracking.Run(run.uri, run.run_id, give_up_s=0.0)
+
+    def broken(*_: object, **__: object) -> None:
+        raise OSError("gone")
+
+    monkeypatch.setattr(MlflowClient, "log_batch", broken)
+    with pytest.warns(RuntimeWarning, match="is lost .*gone.*goes on without tracking"):
+        run.metrics({"ok": 1})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run.metrics({"ok": 2})
+        run.end()
+
+
+@pytest.mark.parametrize("wrong", ["http://127.0.0.1:9", "nonsense://x"])
+def test_a_wrong_uri_at_the_start_is_one_clear_error(wrong: str):
+    with pytest.raises(ConnectionError, match="MLFLOW_TRACKING_URI=.*unset MLFLOW_TRACKING_URI") as raised:
+        tracking.start(wrong, "pipeline", {})
+    assert "\n" not in str(raised.value)
+
+
+def test_a_password_is_not_shown():
+    with pytest.raises(ConnectionError) as raised:
+        tracking.connect("http://me:secret@127.0.0.1:9")
+    assert "secret" not in str(raised.value)
