@@ -55,7 +55,9 @@ class Contract:
     def write(self, rows: pa.Table | list[dict], root: Path = Path(".")) -> Path:
         """Write atomically; equal rows give equal bytes."""
         table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows, schema=self.schema)
-        table = pa.Table.from_arrays([c.combine_chunks() for c in self.check(table.select(self.schema.names)).columns], schema=self.schema)
+        complete = set(self.schema.names) <= set(table.schema.names)
+        table = self.check(table.select(self.schema.names) if complete else table)
+        table = pa.Table.from_arrays([c.combine_chunks() for c in table.columns], schema=self.schema)
         path = Path(root) / self.path
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import yaml
@@ -66,7 +67,7 @@ def prepare(root: Path, name: str) -> Path:
     params = overlay(root, name)
     workspace = root / ".profiles" / name
     params, dag = _with_feed(root, workspace, params, yaml.safe_load((root / "dvc.yaml").read_text()))
-    _check(params, workspace, f"profiles/{name}.yaml")
+    _check(params, f"profiles/{name}.yaml")
     _copy_tracked(root, workspace)
     _write(workspace / "params.yaml", yaml.safe_dump(params, sort_keys=False))
     _write(workspace / "dvc.yaml", yaml.safe_dump(dag, sort_keys=False))
@@ -101,24 +102,26 @@ def _with_feed(root: Path, workspace: Path, params: dict, dag: dict) -> tuple[di
         raise FileNotFoundError(f"ingest.feed: {feed} does not exist; put the feed there or name another folder")
     seen = feed if Path(feed).is_absolute() else os.path.relpath((root / feed).resolve(), workspace.resolve())
     moved = {
-        section: {key: seen if key == "feed" and value == feed else value for key, value in keys.items()}
-        for section, keys in params.items()
+        name: {key: seen if key == "feed" and value == feed else value for key, value in keys.items()} for name, keys in params.items()
     }
-    return moved, {**dag, "stages": {name: stage for name, stage in dag["stages"].items() if name != "simulate"}}
+    stages = {
+        name: {**stage, "deps": [dep for dep in stage["deps"] if not dep.startswith(SIMULATED)]}
+        for name, stage in dag["stages"].items()
+        if name != "simulate"
+    }
+    return moved, {**dag, "stages": stages}
 
 
-def _check(params: dict, workspace: Path, source: str) -> None:
+def _check(params: dict, source: str) -> None:
     """All sections of the merged parameters, before anything is written."""
-    workspace.mkdir(parents=True, exist_ok=True)
-    trial = workspace / ".params.trial.yaml"
-    trial.write_text(yaml.safe_dump(params, sort_keys=False))
-    try:
-        for section in SECTIONS:
-            load(section, trial)
-    except ValueError as error:
-        raise ValueError(str(error).replace(str(trial), f"{source} over params.yaml")) from None
-    finally:
-        trial.unlink()
+    with tempfile.TemporaryDirectory() as folder:
+        trial = Path(folder) / "params.yaml"
+        trial.write_text(yaml.safe_dump(params, sort_keys=False))
+        try:
+            for section in SECTIONS:
+                load(section, trial)
+        except ValueError as error:
+            raise ValueError(str(error).replace(str(trial), f"{source} over params.yaml")) from None
 
 
 def _copy_tracked(root: Path, workspace: Path) -> None:

@@ -4,6 +4,7 @@ Imports inside functions count (flows import lazily), imports under `if TYPE_CHE
 """
 
 import ast
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -29,25 +30,30 @@ def closure(start: Path, root: Path = Path(".")) -> list[Path]:
     return sorted(path for path in seen if path.name != "__init__.py" or _runs_something(root / path))
 
 
-def modules(file: Path, path: Path | None = None) -> list[str]:
+def modules(file: Path, path: Path | None = None) -> tuple[str, ...]:
     """Dotted names that a file imports, in any scope; `from a import b` gives `a.b`, which may be a module or a name in `a`.
 
     Args:
         file: where it lies.
         path: its path relative to the root, for relative imports; `file` itself by default.
     """
+    return _modules(file, path or file, file.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _modules(file: Path, path: Path, _changed_ns: int) -> tuple[str, ...]:
     names: list[str] = []
     for node in _running(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             names.extend(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            package = list((path or file).parts[: -node.level]) if node.level else []
+            package = list(path.parts[: -node.level]) if node.level else []
             module = ".".join([*package, *([node.module] if node.module else [])])
             names.extend(f"{module}.{alias.name}" for alias in node.names)
-    return names
+    return tuple(names)
 
 
-def _running(tree: ast.AST):
+def _running(tree: ast.AST) -> Iterator[ast.AST]:
     """All nodes but those under `if TYPE_CHECKING:`."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):

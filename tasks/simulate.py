@@ -17,7 +17,7 @@ from boig.sections.simulate import Simulate
 from boig.simulator import truth
 from boig.simulator.ceiling import expected_percentile, pair_accuracy, pearson
 from boig.simulator.dirt import EXTRA, UNUSABLE, Draft, asides, count_of, deal
-from boig.simulator.law import EPOCH, MISMATCH_SHARE, MONTHS, Law, draw_noise, within
+from boig.simulator.law import EPOCH, MISMATCH_SHARE, MONTHS, Law, draw_noise, variance_within
 from boig.simulator.pages import Deletion, Sighting, collected, write_pages
 from boig.simulator.painter import Painted, Painter
 from boig.simulator.posts import brief_of, draw_posts
@@ -88,7 +88,7 @@ def write(section: Simulate, plan: Plan, painted: list[Painted], root: Path) -> 
     (feed / "ceiling.json").write_text(json.dumps(ceiling, indent=1, sort_keys=True) + "\n")
     owner = np.array([d.post.account for d in plan.drafts])
     variance = {"picture": parts["picture"], "context": parts["context"], "noise": noise}
-    shares = {name: float(within(values, owner).var()) for name, values in variance.items()}
+    shares = {name: variance_within(values, owner) for name, values in variance.items()}
     return {
         "posts": len(plan.drafts) + dirt["retweet"] + dirt["video"],
         "pictures": sum(bool(data) for p in painted for _, data, _ in p.files),

@@ -1,12 +1,13 @@
 """Pictures as text: which pictures need work, the work itself as a Ray actor, and the table in picture order.
 
 Rows that were verbalized before are kept in `scratch/verbalize/known`, outside of DVC's outs (which DVC empties before a run), under their
-version: a hash of the picture's bytes and of everything else that the text depends on. Actors add each batch as they finish it, so a killed run
-goes on where it was. Rows with an error are not kept: they are tried again.
+version: a hash of the picture's bytes and of everything else that the text depends on. Actors add each batch as they finish it, so a killed
+run goes on where it was. Rows with an error are not kept: they are tried again.
 """
 
 import hashlib
 import io
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from boig.verbalizer.version import identity, version
 KNOWN = Path("scratch/verbalize/known")
 _SHEET = (4, 4)  # rows, columns of the contact sheet
 _CELL = 128  # px
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,8 @@ def _decode(png: bytes) -> np.ndarray:
 
 
 def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
+    """One line, the same for the same picture: messages with memory addresses are cut."""
+    return f"{type(error).__name__}: {' '.join(_ADDRESS.sub('', str(error)).split())}"[:200]
 
 
 def _row(picture_id: str, version_: str, answer: Verbalization | str) -> dict:

@@ -14,7 +14,13 @@ from infra.closure import closure, modules
 from infra.dvc_deps import code_deps
 
 ROOT = Path(__file__).parents[1]
-LAYERS = {"boig": {"boig"}, "tasks": {"boig", "tasks"}, "flows": {"boig", "tasks", "flows", "infra"}, "base": {"boig", "base"}, "infra": {"boig", "infra"}}
+LAYERS = {
+    "boig": {"boig"},
+    "tasks": {"boig", "tasks"},
+    "flows": {"boig", "tasks", "flows", "infra"},
+    "base": {"boig", "base"},
+    "infra": {"boig", "infra"},
+}
 """What each folder may import of the project."""
 DOORS = {
     "prefect": ("flows/", "infra/"),
@@ -119,7 +125,9 @@ def test_modules_and_functions_stay_small(path: Path):
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             lines = (node.end_lineno or 0) - node.lineno + 1 - _docstring_lines(node)
-            assert lines <= 40 or f"{path.as_posix()}:{node.name}" in LONGER_FUNCTIONS, f"{path}:{node.lineno} {node.name} has {lines} lines"
+            assert lines <= 40 or f"{path.as_posix()}:{node.name}" in LONGER_FUNCTIONS, (
+                f"{path}:{node.lineno} {node.name} has {lines} lines"
+            )
 
 
 def _docstring_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:

@@ -25,7 +25,9 @@ def write_card(folder: Path, title: str, command: str, plan: Any, data: str, tra
         "scores": scores, "license": LICENSE,
     }  # fmt: skip
     (folder / "card.json").write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n")
-    rows = "\n".join(f"| {name.replace('_', ' ')} | {s['mean']:.4f} | {s['lo']:.4f} – {s['hi']:.4f} | {s['n']} |" for name, s in scores.items())
+    rows = "\n".join(
+        f"| {name.replace('_', ' ')} | {s['mean']:.4f} | {s['lo']:.4f} – {s['hi']:.4f} | {s['n']} |" for name, s in scores.items()
+    )
     (folder / "README.md").write_text(
         f"# {title}\n\nWritten by the recipe from `card.json`.\n\n"
         f"- Recipe: `{command}`, {train_seconds} s where these weights were made\n- Data: {data}\n"

@@ -28,7 +28,9 @@ from boig.verbalizer.grid_detector import GridConfig, GridNet, GridOutput, save
 _BATCH, _POOL, _RENEWED = 64, 16_000, 12
 _UNSEEN = 1_000_000  # added to the seed for the pictures that scores are measured on
 _TITLES = {"detector": "Detector of the default verbalizer", "reference": "Reference classifier of the simulated feed"}
-_DATA = "scenes of boig.simulator rendered at 64 px, half of them moved off the grid, with blur, codec, JPEG, noise and color shifts; no likes"
+_DATA = (
+    "scenes of boig.simulator rendered at 64 px, half of them moved off the grid, with blur, codec, JPEG, noise and color shifts; no likes"
+)
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,15 @@ def main() -> None:
 
             save(train(plan, given.device, progress), folder)
         seconds = round(time.perf_counter() - start)
-    write_card(folder, _TITLES[given.name], f"python -m base.recipes.detector {given.name}", plan, _DATA, seconds, scores(folder, plan.seed + _UNSEEN))
+    write_card(
+        folder,
+        _TITLES[given.name],
+        f"python -m base.recipes.detector {given.name}",
+        plan,
+        _DATA,
+        seconds,
+        scores(folder, plan.seed + _UNSEEN),
+    )
 
 
 if __name__ == "__main__":

@@ -42,7 +42,9 @@ def objects_scores(truths: list[Truth], found: list[tuple[ObjectBox, ...]], seed
     ious = [v for m in matches for v in m.ious]
 
     def of(values: list[float], keep: list[bool]) -> Estimate:
-        return estimate([v for v, k in zip(values, keep, strict=True) if k], [c for c, k in zip(picture, keep, strict=True) if k], seed=seed)
+        return estimate(
+            [v for v, k in zip(values, keep, strict=True) if k], [c for c, k in zip(picture, keep, strict=True) if k], seed=seed
+        )
 
     text = [not p for p in product]
     return {

@@ -138,6 +138,8 @@ class Group(Section):
     advantage_clip: Positive
     kl: Weight
     """Weight of the KL to the base model (the same weights, adapter off), mean over latent dimensions."""
+    kl_every: Count
+    """The KL is taken at every n-th trained step, in turn, with n times the weight: each costs a pass through the base."""
     weights: dict[str, float]
     """Weight in the advantage of each part of the reward, each normalized within the prompt: `total`, any part, `diversity`."""
     lora: Lora

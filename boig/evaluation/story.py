@@ -136,7 +136,8 @@ def _steering(found: Findings) -> Part | None:
         blocks.append(found.buckets)
     said = found.evaluate["steering"].get("described")
     text = (
-        "Rank correlation of the wanted bucket with expected likes within a brief, when the simulator draws BoigLLM’s descriptions exactly: "
+        "Rank correlation of the wanted bucket with expected likes within a brief, when the simulator draws exactly what BoigLLM "
+        "describes: "
         f"{said['mean']:.2f} ({said['lo']:.2f} … {said['hi']:.2f})."
         if said
         else "Does asking for a low, medium or high KPI change what is drawn?"

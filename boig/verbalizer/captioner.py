@@ -23,9 +23,7 @@ class Captioner(Protocol):
     model_id: str
     """Name and revision, and prompt: part of a verbalization's version."""
 
-    def caption(
-        self, pictures: np.ndarray, objects: list[tuple[ObjectBox, ...]], colors: list[tuple[ColorShare, ...]]
-    ) -> list[str]:
+    def caption(self, pictures: np.ndarray, objects: list[tuple[ObjectBox, ...]], colors: list[tuple[ColorShare, ...]]) -> list[str]:
         """One sentence per picture of a uint8 (B, H, W, 3) batch.
 
         Raises:
@@ -62,11 +60,9 @@ def sentence(products: list[tuple[str, str]], ground: Ground, with_text: bool) -
 class TemplateCaptioner:
     """Products from left to right with their colors, the background's color and pattern, and whether there is text."""
 
-    model_id = "template@2"
+    model_id = "template"
 
-    def caption(
-        self, pictures: np.ndarray, objects: list[tuple[ObjectBox, ...]], colors: list[tuple[ColorShare, ...]]
-    ) -> list[str]:
+    def caption(self, pictures: np.ndarray, objects: list[tuple[ObjectBox, ...]], colors: list[tuple[ColorShare, ...]]) -> list[str]:
         """See `Captioner`. Never fails."""
         names = name_indices(pictures)
         return [_one(*row) for row in zip(pictures, names, objects, strict=True)]

@@ -1,9 +1,12 @@
 """How backends load models of transformers: hub id or folder, pinned, safetensors only, no code from the hub."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from boig.verbalizer.version import model_id
 
 
 def load_pretrained(auto_class: type, model: str, revision: str, **arguments: Any) -> Any:
@@ -28,15 +31,31 @@ def load_pretrained(auto_class: type, model: str, revision: str, **arguments: An
         raise ValueError(f"{model} cannot be loaded by {auto_class.__name__}: {_first_line(error)}; name a model of that kind") from error
 
 
-def load_model(auto_class: type, model: str, revision: str, device: str) -> tuple[Any, torch.dtype]:
-    """The model in evaluation mode on the device, and its dtype: half precision on a GPU, float32 elsewhere.
+@dataclass(frozen=True)
+class Pretrained:
+    """A model ready to answer."""
+
+    net: Any
+    """In evaluation mode, without gradients."""
+    processor: Any
+    model_id: str
+    """Name and revision, or name and hash of the files."""
+    device: str
+    dtype: torch.dtype
+    """Half precision on a GPU, float32 elsewhere."""
+
+
+def load(model_class: type, processor_class: type, model: str, revision: str, device: str) -> Pretrained:
+    """Model and processor of a folder or a hub id.
 
     Raises:
-        FileNotFoundError, ValueError: see `load_pretrained`.
+        FileNotFoundError: no such model.
+        ValueError: another kind of model, or a hub id without a revision.
     """
+    identity = model_id(model, revision)
     dtype = torch.float16 if device.startswith("cuda") else torch.float32
-    net = load_pretrained(auto_class, model, revision, use_safetensors=True, dtype=dtype)
-    return net.to(device).eval().requires_grad_(False), dtype
+    net = load_pretrained(model_class, model, revision, use_safetensors=True, dtype=dtype).to(device).eval().requires_grad_(False)
+    return Pretrained(net, load_pretrained(processor_class, model, revision), identity, device, dtype)
 
 
 def _first_line(error: Exception) -> str:

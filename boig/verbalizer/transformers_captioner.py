@@ -11,8 +11,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from boig.verbalizer.form import ColorShare, ObjectBox
 from boig.verbalizer.palette import check_pictures
-from boig.verbalizer.pretrained import load_model, load_pretrained
-from boig.verbalizer.version import model_id
+from boig.verbalizer.pretrained import Pretrained, load
 
 _BATCH = 8
 _TEMPERATURE = 0.7  # of the tries after the first, which takes the likeliest answer
@@ -40,25 +39,22 @@ def parse_caption(answer: str) -> str:
 class TransformersCaptioner:
     """A vision-language model behind the `Captioner` interface."""
 
-    def __init__(self, net: Any, processor: Any, identity: str, prompt: str, max_tokens: int, tries: int, device: str, dtype: torch.dtype) -> None:
+    def __init__(self, backend: Pretrained, prompt: str, max_tokens: int, tries: int) -> None:
         """Raises: ValueError: no prompt, or no room for an answer."""
         if not prompt or max_tokens < 1:
-            raise ValueError(f"a transformers captioner needs a prompt and max_tokens ≥ 1, got {prompt!r} and {max_tokens}; see verbalize.captioner")
-        self.net, self.processor, self.prompt, self.max_tokens, self.tries = net, processor, prompt, max_tokens, tries
-        self.device, self.dtype = device, dtype
-        self.model_id = f"{identity}+{hashlib.sha256(prompt.encode()).hexdigest()[:8]}"
-        processor.tokenizer.padding_side = "left"  # answers start where prompts end
+            raise ValueError(
+                f"verbalize.captioner needs a prompt and max_tokens ≥ 1 for kind transformers, got {prompt!r} and {max_tokens}"
+            )
+        self.backend, self.prompt, self.max_tokens, self.tries = backend, prompt, max_tokens, tries
+        self.model_id = f"{backend.model_id}+{hashlib.sha256(prompt.encode()).hexdigest()[:8]}"
+        backend.processor.tokenizer.padding_side = "left"  # answers start where prompts end
 
     @classmethod
     def load(cls, model: str, revision: str, prompt: str, max_tokens: int, tries: int, device: str = "cpu") -> "TransformersCaptioner":
-        """Raises: FileNotFoundError: no such model; ValueError: another kind of model, a hub id without a revision, or no prompt."""
-        identity = model_id(model, revision)
-        net, dtype = load_model(AutoModelForImageTextToText, model, revision, device)
-        return cls(net, load_pretrained(AutoProcessor, model, revision), identity, prompt, max_tokens, tries, device, dtype)
+        """Raises: FileNotFoundError, ValueError: see `pretrained.load`; ValueError: no prompt."""
+        return cls(load(AutoModelForImageTextToText, AutoProcessor, model, revision, device), prompt, max_tokens, tries)
 
-    def caption(
-        self, pictures: np.ndarray, objects: list[tuple[ObjectBox, ...]], colors: list[tuple[ColorShare, ...]]
-    ) -> list[str]:
+    def caption(self, pictures: np.ndarray, objects: list[tuple[ObjectBox, ...]], colors: list[tuple[ColorShare, ...]]) -> list[str]:
         """See `Captioner`; looks at the pictures only.
 
         Raises:
@@ -85,22 +81,23 @@ class TransformersCaptioner:
     @torch.inference_mode()
     def _answers(self, pictures: np.ndarray, *, sampled: bool, seed: int) -> list[str]:
         """One answer per picture; the seed matters only when sampled."""
-        inputs = self._inputs([Image.fromarray(picture) for picture in pictures]).to(self.device, self.dtype)
+        device = self.backend.device
+        inputs = self._inputs([Image.fromarray(picture) for picture in pictures]).to(device, self.backend.dtype)
         how: dict[str, Any] = {"do_sample": True, "temperature": _TEMPERATURE} if sampled else {"do_sample": False}
-        with torch.random.fork_rng(devices=[self.device] if self.device.startswith("cuda") else []):
+        with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
             torch.manual_seed(seed)
-            tokens = self.net.generate(**inputs, max_new_tokens=self.max_tokens, **how)
-        answers = self.processor.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+            tokens = self.backend.net.generate(**inputs, max_new_tokens=self.max_tokens, **how)
+        answers = self.backend.processor.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
         return [answer.strip() for answer in answers]
 
     def _inputs(self, pictures: list[Image.Image]) -> Any:
         """Prompt and pictures as tensors: in the model's chat form where it has one, else the prompt as it is."""
-        if self.processor.chat_template is None:
-            return self.processor(images=pictures, text=[self.prompt] * len(pictures), return_tensors="pt", padding=True)
+        if self.backend.processor.chat_template is None:
+            return self.backend.processor(images=pictures, text=[self.prompt] * len(pictures), return_tensors="pt", padding=True)
         chats = [
             [{"role": "user", "content": [{"type": "image", "image": picture}, {"type": "text", "text": self.prompt}]}]
             for picture in pictures
         ]
-        return self.processor.apply_chat_template(
+        return self.backend.processor.apply_chat_template(
             chats, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt", processor_kwargs={"padding": True}
         )

@@ -1,7 +1,5 @@
 """Any object-detection or zero-shot object-detection model of transformers behind the `Detector` interface."""
 
-from typing import Any
-
 import numpy as np
 import torch
 from transformers import AutoImageProcessor, AutoModelForObjectDetection, AutoModelForZeroShotObjectDetection, AutoProcessor
@@ -9,8 +7,7 @@ from transformers import AutoImageProcessor, AutoModelForObjectDetection, AutoMo
 from boig.verbalizer.detector import suppress
 from boig.verbalizer.form import ObjectBox
 from boig.verbalizer.palette import check_pictures
-from boig.verbalizer.pretrained import load_model, load_pretrained
-from boig.verbalizer.version import model_id
+from boig.verbalizer.pretrained import Pretrained, load
 
 _MAX_IOU = 0.6  # DETR-like models suppress by themselves; this catches two labels on one thing
 _BATCH = 16
@@ -20,27 +17,27 @@ _NO_LABEL = "N/A"  # gaps in COCO's numbering, as DETR names them
 class TransformersDetector:
     """A model with its own labels: DETR, RT-DETR, YOLOS, Conditional DETR, …"""
 
-    def __init__(self, net: Any, processor: Any, identity: str, threshold: float, device: str, dtype: torch.dtype) -> None:
-        self.net, self.processor, self.model_id, self.threshold, self.device, self.dtype = net, processor, identity, threshold, device, dtype
-        self.names: dict[int, str] = dict(net.config.id2label)
+    def __init__(self, backend: Pretrained, threshold: float) -> None:
+        """threshold: least confidence, 0–1."""
+        self.backend, self.model_id, self.threshold = backend, backend.model_id, threshold
+        self.names: dict[int, str] = dict(backend.net.config.id2label)
         self.labels = tuple(name for _, name in sorted(self.names.items()) if name != _NO_LABEL)
 
     @classmethod
     def load(cls, model: str, revision: str, threshold: float, device: str = "cpu") -> "TransformersDetector":
-        """Raises: FileNotFoundError: no such model; ValueError: another kind of model, or a hub id without a revision."""
-        identity = model_id(model, revision)
-        net, dtype = load_model(AutoModelForObjectDetection, model, revision, device)
-        return cls(net, load_pretrained(AutoImageProcessor, model, revision), identity, threshold, device, dtype)
+        """Raises: FileNotFoundError, ValueError: see `pretrained.load`."""
+        return cls(load(AutoModelForObjectDetection, AutoImageProcessor, model, revision, device), threshold)
 
     @torch.inference_mode()
     def detect(self, pictures: np.ndarray) -> list[tuple[ObjectBox, ...]]:
         """See `Detector`."""
+        processor = self.backend.processor
         found: list[tuple[ObjectBox, ...]] = []
         for start in range(0, len(check_pictures(pictures)), _BATCH):
             batch = pictures[start : start + _BATCH]
-            inputs = self.processor(images=list(batch), return_tensors="pt").to(self.device, self.dtype)
+            inputs = processor(images=list(batch), return_tensors="pt").to(self.backend.device, self.backend.dtype)
             sizes = [batch.shape[1:3]] * len(batch)
-            answers = self.processor.post_process_object_detection(self.net(**inputs), threshold=self.threshold, target_sizes=sizes)
+            answers = processor.post_process_object_detection(self.backend.net(**inputs), threshold=self.threshold, target_sizes=sizes)
             for answer in answers:
                 names = [self.names[int(label)] for label in answer["labels"]]
                 found.append(_objects(names, answer["boxes"], answer["scores"], batch.shape[1:3]))
@@ -50,32 +47,30 @@ class TransformersDetector:
 class ZeroShotDetector:
     """A model that is asked for labels: OWLv2, Grounding DINO, …"""
 
-    def __init__(
-        self, net: Any, processor: Any, identity: str, threshold: float, labels: tuple[str, ...], device: str, dtype: torch.dtype
-    ) -> None:
+    def __init__(self, backend: Pretrained, threshold: float, labels: tuple[str, ...]) -> None:
         """Raises: ValueError: no labels."""
         if not labels:
             raise ValueError("a zero_shot detector needs labels to look for; name them in verbalize.detector.labels")
-        self.net, self.processor, self.model_id, self.threshold, self.labels = net, processor, identity, threshold, labels
-        self.device, self.dtype = device, dtype
+        self.backend, self.model_id, self.threshold, self.labels = backend, backend.model_id, threshold, labels
 
     @classmethod
     def load(cls, model: str, revision: str, threshold: float, labels: tuple[str, ...], device: str = "cpu") -> "ZeroShotDetector":
-        """Raises: FileNotFoundError: no such model; ValueError: another kind of model, a hub id without a revision, or no labels."""
-        identity = model_id(model, revision)
-        net, dtype = load_model(AutoModelForZeroShotObjectDetection, model, revision, device)
-        return cls(net, load_pretrained(AutoProcessor, model, revision), identity, threshold, labels, device, dtype)
+        """Raises: FileNotFoundError, ValueError: see `pretrained.load`; ValueError: no labels."""
+        return cls(load(AutoModelForZeroShotObjectDetection, AutoProcessor, model, revision, device), threshold, labels)
 
     @torch.inference_mode()
     def detect(self, pictures: np.ndarray) -> list[tuple[ObjectBox, ...]]:
         """See `Detector`."""
+        processor = self.backend.processor
         found: list[tuple[ObjectBox, ...]] = []
         for start in range(0, len(check_pictures(pictures)), _BATCH):
             batch = pictures[start : start + _BATCH]
             asked = [list(self.labels)] * len(batch)
-            inputs = self.processor(text=asked, images=list(batch), return_tensors="pt", padding=True).to(self.device, self.dtype)
-            answers = self.processor.post_process_grounded_object_detection(
-                self.net(**inputs), threshold=self.threshold, target_sizes=[batch.shape[1:3]] * len(batch), text_labels=asked
+            inputs = processor(text=asked, images=list(batch), return_tensors="pt", padding=True).to(
+                self.backend.device, self.backend.dtype
+            )
+            answers = processor.post_process_grounded_object_detection(
+                self.backend.net(**inputs), threshold=self.threshold, target_sizes=[batch.shape[1:3]] * len(batch), text_labels=asked
             )
             for answer in answers:
                 found.append(_objects(answer["text_labels"], answer["boxes"], answer["scores"], batch.shape[1:3], self.labels))

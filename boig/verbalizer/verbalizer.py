@@ -35,9 +35,7 @@ class Verbalizer:
         colors = [top_colors(row, self.min_coverage) for row in by_name]
         objects = [largest(found) for found in self.detector.detect(pictures)]
         captions = self.captioner.caption(pictures, objects, colors)
-        return [
-            Verbalization(c, round_tones(t), o, plain(s)) for c, t, o, s in zip(colors, by_tone, objects, captions, strict=True)
-        ]
+        return [Verbalization(c, round_tones(t), o, plain(s)) for c, t, o, s in zip(colors, by_tone, objects, captions, strict=True)]
 
 
 def top_colors(coverage: np.ndarray, min_coverage: float) -> tuple[ColorShare, ...]:

@@ -33,7 +33,9 @@ def _held(row: dict) -> Held:
 
 
 def choose(posts: pa.Table, count: int, *, seed: int, usable: frozenset[str]) -> list[Held]:
-    """Held-out posts with a caption, half of them of unseen accounts where there are enough; one of each near-duplicate group.
+    """Held-out posts, half of them of unseen accounts where there are enough; one of each near-duplicate group.
+
+    Posts without a caption are left out, unless the feed has no captions at all: a brief is then account and time alone.
 
     Args:
         posts: the `posts` contract.
@@ -49,11 +51,11 @@ def choose(posts: pa.Table, count: int, *, seed: int, usable: frozenset[str]) ->
     """
     groups: dict[str, dict] = {}
     for row in sorted(posts.to_pylist(), key=lambda r: r["post_id"]):
-        if row["split"] in SPLITS and row["caption"].strip() and row["picture_id"] in usable:
+        if row["split"] in SPLITS and row["picture_id"] in usable:
             groups.setdefault(row["group"], row)
-    rows = list(groups.values())
+    rows = [row for row in groups.values() if row["caption"].strip()] or list(groups.values())
     if not rows:
-        raise ValueError("no held-out post has a caption and a picture; check ingest.splits and the feed's dates")
+        raise ValueError("no held-out post has a picture; check ingest.splits and the feed's dates")
     rng = np.random.default_rng(seed)
     shuffled = {name: [r for r in rows if r["split"] == name] for name in SPLITS}
     for part in shuffled.values():

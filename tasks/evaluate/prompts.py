@@ -54,15 +54,15 @@ def retrieved(captions: list[str], known: list[str], kpis: list[float], descript
     Raises:
         ValueError: no training post, or none with words.
     """
-    if not known:
-        raise ValueError("retrieved_prompt needs posts of split train; drop it from evaluate.methods or change ingest.splits")
+    if not any(text.strip() for text in known):
+        raise ValueError("retrieved_prompt needs captions of posts of split train, and there are none; drop it from evaluate.methods")
     words = TfidfVectorizer(sublinear_tf=True)
     index = words.fit_transform(known)  # (M, W), unit rows
-    near = (words.transform(captions) @ index.T).toarray()  # (N, M)
+    near = (words.transform(captions) @ index.T).tocsr()  # (N, M), sparse
     liked = np.asarray(kpis, np.float64)
     best = []
-    for row in near:
-        nearest = np.argsort(-row, kind="stable")[:neighbors]
+    for i in range(len(captions)):
+        nearest = np.argsort(-near[[i]].toarray()[0], kind="stable")[:neighbors]
         best.append(descriptions[nearest[np.argmax(liked[nearest])]])
     return best
 

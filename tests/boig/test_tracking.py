@@ -12,10 +12,10 @@ from boig import tracking
 from boig.reporting import Reporter, Silent
 
 
-@pytest.fixture
-def uri(tmp_path: Path) -> str:
-    """A store of its own."""
-    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store; making one takes MLflow seconds, so all tests share it."""
+    return f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}"
 
 
 def test_both_reporters_are_reporters():
@@ -55,7 +55,7 @@ def test_a_pipeline_and_its_stage_are_recorded(uri: str, tmp_path: Path):
     assert tracking.children(parent) == {"ingest": tracking.Run(uri, run.run_id)}
     assert tracking.newest(uri, {"dvc.stage": "ingest"}) == run.run_id
     assert tracking.newest(uri, {"dvc.stage": "evaluate"}) == ""
-    assert (tmp_path / "mlruns").is_dir()
+    assert (Path(uri.removeprefix("sqlite:///")).parent / "mlruns").is_dir()
 
 
 def test_a_pickled_run_writes_to_the_same_run_with_an_empty_buffer(uri: str):
@@ -97,7 +97,7 @@ def test_a_store_that_dies_costs_one_warning_and_nothing_else(uri: str, monkeypa
 
 @pytest.mark.parametrize("wrong", ["http://127.0.0.1:9", "nonsense://x"])
 def test_a_wrong_uri_at_the_start_is_one_clear_error(wrong: str):
-    with pytest.raises(ConnectionError, match="MLFLOW_TRACKING_URI=.*unset MLFLOW_TRACKING_URI") as raised:
+    with pytest.raises(ConnectionError, match=r"MLFLOW_TRACKING_URI=.*unset MLFLOW_TRACKING_URI") as raised:
         tracking.start(wrong, "pipeline", {})
     assert "\n" not in str(raised.value)
 

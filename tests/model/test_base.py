@@ -26,14 +26,20 @@ def unseen():
 
 def agreement(truths, found):
     matches = [match(tuple(o for o in t.objects if o.label != TEXT), objects) for t, objects in zip(truths, found, strict=True)]
-    return np.mean([r for m in matches for r in m.right]), np.mean([v for m in matches for v in m.ious]), np.mean([m.spurious for m in matches])
+    return (
+        np.mean([r for m in matches for r in m.right]),
+        np.mean([v for m in matches for v in m.ious]),
+        np.mean([m.spurious for m in matches]),
+    )
 
 
 def test_the_detector_finds_products_and_text(unseen):
     pictures, truths = unseen
     found = GridDetector.load(DETECTOR, 0.5).detect(pictures)
     labels, overlap, spurious = agreement(truths, [tuple(o for o in objects if o.label != TEXT) for objects in found])
-    assert labels >= 0.95 and overlap >= 0.7 and spurious <= 0.05
+    assert labels >= 0.95
+    assert overlap >= 0.7
+    assert spurious <= 0.05
     text = [any(o.label == TEXT for o in objects) == truth.text for objects, truth in zip(found, truths, strict=True)]
     assert np.mean(text) >= 0.95
 
@@ -41,7 +47,10 @@ def test_the_detector_finds_products_and_text(unseen):
 def test_the_reference_sees_products_background_and_text(unseen):
     pictures, truths = unseen
     facts = Reference.load(REFERENCE).facts(pictures)
-    right = [sorted(kind for kind, _, _ in f.products) == sorted(o.label for o in t.objects if o.label != TEXT) for f, t in zip(facts, truths, strict=True)]
+    right = [
+        sorted(kind for kind, _, _ in f.products) == sorted(o.label for o in t.objects if o.label != TEXT)
+        for f, t in zip(facts, truths, strict=True)
+    ]
     assert np.mean(right) >= 0.97
     assert np.mean([f.background_family == t.family for f, t in zip(facts, truths, strict=True)]) >= 0.99
     assert np.mean([f.has_text == t.text for f, t in zip(facts, truths, strict=True)]) >= 0.98
@@ -51,8 +60,11 @@ def test_the_reference_sees_products_background_and_text(unseen):
 def test_cards_state_recipe_seed_time_scores_and_license(folder):
     card = json.loads((folder / "card.json").read_text())
     assert {"command", "data", "settings", "train_seconds", "scores", "license"} <= set(card)
-    assert card["license"] == "Apache-2.0" and card["settings"]["seed"] > 0 and card["train_seconds"] > 0
-    assert card["scores"]["label_accuracy"]["lo"] >= 0.95 and card["scores"]["mean_iou"]["lo"] >= 0.7
+    assert card["license"] == "Apache-2.0"
+    assert card["settings"]["seed"] > 0
+    assert card["train_seconds"] > 0
+    assert card["scores"]["label_accuracy"]["lo"] >= 0.95
+    assert card["scores"]["mean_iou"]["lo"] >= 0.7
     readme = (folder / "README.md").read_text()
     assert all(f"{score['mean']:.4f}" in readme for score in card["scores"].values())
 

@@ -50,15 +50,15 @@ class World:
             rows.append(
                 {
                     "post_id": f"p{i:03d}", "account": names[i % 8], "industry": "food", "created_at": created, "observed_at": created,
-                    "caption": f"New {kind} in store. <hyperlink>" if i % 9 else "", "kpi_raw": 50.0, "kpi": float(i % 100), "bucket": "low",
-                    "picture_id": identifier, "group": f"p{i:03d}", "split": SPLITS[i % 6],
+                    "caption": f"New {kind} in store. <hyperlink>" if i % 9 else "", "kpi_raw": 50.0, "kpi": float(i % 100),
+                    "bucket": "low", "picture_id": identifier, "group": f"p{i:03d}", "split": SPLITS[i % 6],
                 }
             )  # fmt: skip
             pictures.append({"picture_id": identifier, "png": png, "width": 64, "height": 64, "phash": "0" * 16})
             seen.append(
                 {
-                    "picture_id": identifier, "version": "v", "text": "", "colors": [], "warm": 0.3, "neutral": 0.4, "cool": 0.3, "objects": [],
-                    "caption": f"a {kind} on a red background", "error": "broken" if i == 4 else "",
+                    "picture_id": identifier, "version": "v", "text": "", "colors": [], "warm": 0.3, "neutral": 0.4, "cool": 0.3,
+                    "objects": [], "caption": f"a {kind} on a red background", "error": "broken" if i == 4 else "",
                 }
             )  # fmt: skip
         POSTS.write(rows, root)
@@ -96,7 +96,8 @@ class World:
             return row | {"features": features}
         value = float(picture.mean())
         return row | {
-            "features": features, "reward": value, "judge": value / 2, "likes": 10 + value, "agreement": value > 30, "mismatch": None, "text_score": 0.5,
+            "features": features, "reward": value, "judge": value / 2, "likes": 10 + value, "agreement": value > 30, "mismatch": None,
+            "text_score": 0.5,
         }  # fmt: skip
 
     def trueeye(self, row: dict) -> dict:
@@ -197,6 +198,8 @@ def test_briefs_are_held_out_usable_and_reference_pictures_are_others(world):
     others = held_out.reference(posts, held, 50, seed=0, usable=usable)
     assert len(others) == 50
     assert not {h.brief.post_id for h in others} & {h.brief.post_id for h in held}
+    bare = posts.set_column(posts.schema.get_field_index("caption"), "caption", pa.array([""] * len(posts)))
+    assert len(held_out.choose(bare, 20, seed=0, usable=usable)) == 20
     with pytest.raises(ValueError, match="no held-out post"):
         held_out.choose(posts, 20, seed=0, usable=frozenset())
 
@@ -232,7 +235,7 @@ def test_retrieved_prompt_is_that_of_the_best_liked_neighbor():
     found = prompts.retrieved(["which cup is yours", "shoe"], known, [10, 90, 99, 100], ["a", "b", "c", "d"], neighbors=2)
     assert found == ["b", "c"]
     with pytest.raises(ValueError, match="posts of split train"):
-        prompts.retrieved(["x"], [], [], [], 3)
+        prompts.retrieved(["x"], [""], [50], ["a cup"], 3)
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,8 @@ def test_a_table(tmp_path: Path) -> None:
 def test_several_pictures_of_one_post_stay_together(tmp_path: Path) -> None:
     folder = table(tmp_path)
     frame = pd.read_csv(folder / "posts.csv", dtype=str)
-    frame["id"] = (frame.index // 16).astype(str) + frame["account"]
+    pair = frame.index // 16
+    frame["id"], frame["time"] = pair.astype(str) + frame["account"], [f"2024-{1 + p:02}-01" for p in pair]
     frame.to_csv(folder / "posts.csv", index=False)
     run(section(feed=str(folder)), tmp_path)
     posts = POSTS.read(tmp_path).to_pandas()

@@ -68,7 +68,8 @@ def test_every_picture_is_a_row_in_order_and_bad_ones_say_why(section, workspace
     assert "UnidentifiedImageError" in stored[6]["error"]
     for row in stored[:6]:
         said = Verbalization.from_json(row["text"])
-        assert said.caption == row["caption"] and said.tones == (row["warm"], row["neutral"], row["cool"])
+        assert said.caption == row["caption"]
+        assert said.tones == (row["warm"], row["neutral"], row["cool"])
         assert [(c.name, c.coverage) for c in said.colors] == [(c["name"], c["coverage"]) for c in row["colors"]]
         assert [(o.label, list(o.box)) for o in said.objects] == [(o["label"], o["box"]) for o in row["objects"]]
     numbers = tasks.metrics(rows, {}, computed=8, seconds=4.0)
@@ -80,7 +81,8 @@ def test_a_second_run_touches_only_what_failed_or_changed(section, workspace):
     first = table_bytes(workspace)
     (workspace / VERBALIZED.path).unlink()  # as DVC does before a run
     _, work = run(section, workspace)
-    assert [r["picture_id"] for r in work.todo] == ["p6", "p7"] and table_bytes(workspace) == first
+    assert [r["picture_id"] for r in work.todo] == ["p6", "p7"]
+    assert table_bytes(workspace) == first
     rows = PICTURES.read(workspace).to_pylist()
     rows[2]["png"] = png(np.zeros((64, 64, 3), np.uint8))
     PICTURES.write(rows[:6], workspace)
@@ -146,13 +148,19 @@ def test_checked_pictures_are_scored_against_what_was_drawn():
     rows, truths = tasks.check_rows(20, seed=3)
     perfect = [{"objects": [{"label": o.label, "box": list(o.box), "score": 1.0} for o in truth]} for truth in truths]
     scores = tasks.check_scores(truths, perfect, seed=0)
-    assert scores["label_accuracy"]["mean"] == 1 and scores["mean_iou"]["mean"] == 1 and scores["mean_iou"]["n"] == sum(map(len, truths))
+    assert scores["label_accuracy"]["mean"] == 1
+    assert scores["mean_iou"]["mean"] == 1
+    assert scores["mean_iou"]["n"] == sum(map(len, truths))
     blind = tasks.check_scores(truths, [{"objects": []}] * 20, seed=0)
-    assert blind["label_accuracy"]["mean"] == 0 and blind["mean_iou"]["hi"] == 0
-    assert tasks.check_scores([], [], seed=0) == {} and not any(row["keep"] for row in rows)
+    assert blind["label_accuracy"]["mean"] == 0
+    assert blind["mean_iou"]["hi"] == 0
+    assert tasks.check_scores([], [], seed=0) == {}
+    assert not any(row["keep"] for row in rows)
 
 
 def test_the_contact_sheet_shows_the_first_good_pictures(section, workspace):
     rows, _ = run(section, workspace)
     page = tasks.sheet(rows, workspace)
-    assert page.shape == (512, 512, 3) and (page[130:, 260:] == 255).all() and not (page[:128] == 255).all()
+    assert page.shape == (512, 512, 3)
+    assert (page[130:, 260:] == 255).all()
+    assert not (page[:128] == 255).all()

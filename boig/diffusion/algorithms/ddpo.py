@@ -11,7 +11,7 @@ drawn together, at one step at a time, instead of shuffled pairs – the same te
 import numpy as np
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
-from boig.diffusion.algorithms.policy import Prompts, check_adapter, drawn, improve, orders
+from boig.diffusion.algorithms.policy import Prompts, Rules, check_adapter, drawn, improve, orders
 from boig.diffusion.learner import Learner
 from boig.diffusion.rollout import Score, collect, novelty
 from boig.diffusion.sampler import Schedule
@@ -59,7 +59,7 @@ class PublishedDdpo:
         trained = [step for step in range(s.steps) if self._schedule.stochastic[step]]
         row = improve(
             self._pipe, self.learner, self._schedule, rollout, advantage, [trained] * s.epochs,
-            chunks_per_update=s.chunks_per_update, clip=s.clip, kl=0.0, guidance=s.guidance,
+            Rules(s.chunks_per_update, s.clip, kl=0.0, kl_every=1, guidance=s.guidance),
         )  # fmt: skip
         parts = {f"part_{name}": float(values.mean()) for name, values in sorted(rollout.scored.parts.items())}
         return {"reward": float(total.mean()), "diversity": float(novelty(rollout.features, np.zeros(len(total))).mean())} | parts | row

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
-from boig.diffusion.algorithms.policy import Prompts, check_adapter, drawn, improve, orders
+from boig.diffusion.algorithms.policy import Prompts, Rules, check_adapter, drawn, improve, orders
 from boig.diffusion.learner import Learner
 from boig.diffusion.rollout import Score, collect, novelty
 from boig.diffusion.sampler import Schedule
@@ -73,7 +73,7 @@ class GroupRelative:
         progress.counts.unet_forwards += rollout.forwards
         row = improve(
             self._pipe, self.learner, schedule, rollout, advantages.values, self._trained(schedule, iteration),
-            chunks_per_update=s.chunks_per_update, clip=s.clip, kl=s.kl, guidance=s.guidance,
+            Rules(s.chunks_per_update, s.clip, s.kl, s.kl_every, s.guidance),
         )  # fmt: skip
         seen = {f"part_{name}": float(values.mean()) for name, values in sorted(rollout.scored.parts.items())}
         return {

@@ -1,6 +1,7 @@
 """What on-policy methods share: the order of prompts and seeds, the clipped objective of one denoising step, passes over a rollout."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -26,6 +27,9 @@ class Tally:
     def add(self, **values: Tensor) -> None:
         for name, value in values.items():
             self._sums.setdefault(name, []).append(value.detach())
+
+    def has(self, name: str) -> bool:
+        return name in self._sums
 
     def mean(self, name: str) -> float:
         """0 where nothing was seen."""
@@ -64,7 +68,6 @@ def objective(
     buffer: RolloutBuffer,
     step: int,
     advantage: Tensor,
-    *,
     clip: float,
     kl: float,
     guidance: float,
@@ -109,6 +112,24 @@ def reference_mean(pipe: StableDiffusionPipeline, schedule: Schedule, buffer: Ro
         pipe.unet.enable_adapters()
 
 
+@dataclass(frozen=True)
+class Rules:
+    """How a rollout is trained on."""
+
+    chunks_per_update: int
+    """Over all ranks."""
+    clip: float
+    kl: float
+    kl_every: int
+    """The KL is taken at every n-th step, in turn, with n times the weight."""
+    guidance: float
+    """The one that drew the rollout."""
+
+    def kl_weights(self, steps: int, turn: int) -> list[float]:
+        """Of each trained step of a chunk."""
+        return [self.kl * self.kl_every * ((place + turn) % self.kl_every == 0) for place in range(steps)]
+
+
 def improve(
     pipe: StableDiffusionPipeline,
     learner: Learner,
@@ -116,43 +137,41 @@ def improve(
     rollout: Rollout,
     advantage: np.ndarray,
     steps_of: Sequence[Sequence[int]],
-    *,
-    chunks_per_update: int,
-    clip: float,
-    kl: float,
-    guidance: float,
+    rules: Rules,
 ) -> dict[str, float]:
-    """Go over a rollout once per row of `steps_of`, an optimizer step per `chunks_per_update` chunks.
+    """Go over a rollout once per row of `steps_of`, with an optimizer step for every few chunks.
 
     Args:
         pipe, learner: what is trained.
-        schedule, rollout, guidance: what was drawn, and how.
+        schedule, rollout: what was drawn, and how.
         advantage: (N,) float64 of all pictures.
         steps_of: for each pass, the steps to train; ascending, all stochastic.
-        chunks_per_update: over all ranks.
-        clip, kl: see `objective`.
+        rules: see there.
 
     Returns:
         `grad_norm`, `clip_fraction` and `kl`, means over the ranks, and `start_ratio_error`: the largest |ratio − 1| before the first
         update.
     """
-    size, tally, passes = len(rollout.buffers[0].logprob), Tally(), 0
+    size, tally, passes, iteration = len(rollout.buffers[0].logprob), Tally(), 0, learner.progress.iteration
     chunks = len(rollout.scored.total) // size
     own = {buffer.number: buffer for buffer in rollout.buffers}
-    for pass_number, steps in enumerate(steps_of):
-        for first in range(0, chunks, chunks_per_update):
-            batch = range(first, min(first + chunks_per_update, chunks))
-            for number in filter(learner.world.owns, batch):
+    for steps in steps_of:
+        for first in range(0, chunks, rules.chunks_per_update):
+            batch = range(first, min(first + rules.chunks_per_update, chunks))
+            for number in batch:
+                weights = rules.kl_weights(len(steps), number + iteration)
+                passes += size * (len(steps) + sum(weight > 0 for weight in weights))
+                if not learner.world.owns(number):
+                    continue
                 row = torch_row(advantage, number, size, pipe.device)
-                for step in steps:
-                    loss, seen = objective(pipe, schedule, own[number], step, row, clip=clip, kl=kl, guidance=guidance)
+                for step, weight in zip(steps, weights, strict=True):
+                    loss, seen = objective(pipe, schedule, own[number], step, row, rules.clip, weight, rules.guidance)
                     (loss / (len(batch) * len(steps))).backward()
                     tally.add(**seen)
-                    if pass_number == 0 and first == 0:
-                        tally.add(start_ratio_error=seen["ratio_error"])
+            if not tally.has("start_ratio_error"):
+                tally.add(start_ratio_error=torch.tensor(tally.largest("ratio_error")))
             tally.add(grad_norm=learner.update())
-            passes += len(batch) * len(steps) * size
-    learner.progress.counts.unet_forwards += passes * (1 if guidance == 1 else 2) * (1 if kl == 0 else 2)
+    learner.progress.counts.unet_forwards += passes * (1 if rules.guidance == 1 else 2)
     means = {name: tally.mean(name) for name in ("grad_norm", "clip_fraction", "kl")}
     ranks = learner.world.merge({learner.world.rank: (means, tally.largest("start_ratio_error"))})
     means = {name: float(np.mean([rank[name] for rank, _ in ranks])) for name in means}

@@ -17,20 +17,13 @@ from boig.diffusion.learner import Learner
 from boig.diffusion.pipeline import adapter_parameters, add_adapter, load_base
 from boig.diffusion.rollout import at_once, coarse
 from boig.diffusion.sampler import generate
-from boig.diffusion.settings import Ddpo, Group, KpiGuided, Lora, Optimizer, Sampling, Supervised
+from boig.diffusion.settings import Ddpo, KpiGuided, Supervised
 from boig.diffusion.text import TextCache
 from boig.diffusion.training import Guard, run
 from boig.diffusion.world import World
 from boig.reporting import Silent
-from tests.boig.diffusion.tiny import BRIEFS, redness
+from tests.boig.diffusion.tiny import BRIEFS, GROUP, LORA, OPTIMIZER, SHARED, redness
 
-LORA = Lora(rank=4, alpha=4, targets=("to_q", "to_v", "conv1", "conv2", "time_emb_proj"))
-OPTIMIZER = Optimizer(lr=1e-2, warmup=0, decay=1e-4, clip=1.0, ema=0.5)
-SHARED = {"lora": LORA, "optimizer": OPTIMIZER, "sampling": Sampling(steps=3, guidance=1.0, kpi=None)}
-GROUP = Group(
-    iterations=6, steps=4, eta=1.0, guidance=1.0, prompts=2, group=8, chunk=8, chunks_per_update=1, epochs=1, skip_last=1, window=0,
-    trained_steps=0, clip=1e-3, advantage_clip=5.0, kl=0.01, weights={"total": 1.0, "diversity": 0.1}, **SHARED,
-)  # fmt: skip
 DDPO = Ddpo(
     iterations=6, steps=4, eta=1.0, guidance=1.0, pictures=16, chunk=8, chunks_per_update=1, epochs=1, clip=1e-3, advantage_clip=10.0,
     history=16, history_min=16, prompts=2, **SHARED,

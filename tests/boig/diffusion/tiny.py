@@ -12,9 +12,19 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from boig.brief import Brief
 from boig.diffusion.rollout import Scored
+from boig.diffusion.settings import Group, Lora, Optimizer, Sampling
 
 V_PREDICTION = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True, "timestep_spacing": "trailing", "steps_offset": 1}
 EPSILON = {"prediction_type": "epsilon", "beta_start": 0.00085, "beta_end": 0.012, "set_alpha_to_one": False, "steps_offset": 1}
+
+
+LORA = Lora(rank=4, alpha=4, targets=("to_q", "to_v", "conv1", "conv2", "time_emb_proj"))
+OPTIMIZER = Optimizer(lr=1e-2, warmup=0, decay=1e-4, clip=1.0, ema=0.5)
+SHARED = {"lora": LORA, "optimizer": OPTIMIZER, "sampling": Sampling(steps=3, guidance=1.0, kpi=None)}
+GROUP = Group(
+    iterations=6, steps=4, eta=1.0, guidance=1.0, prompts=2, group=8, chunk=8, chunks_per_update=1, epochs=1, skip_last=1, window=0,
+    trained_steps=0, clip=1e-3, advantage_clip=5.0, kl=0.01, kl_every=2, weights={"total": 1.0, "diversity": 0.1}, **SHARED,
+)  # fmt: skip
 
 
 def tiny_pipeline(**scheduler) -> StableDiffusionPipeline:

@@ -99,11 +99,14 @@ def test_deletion_events_in_both_forms(tmp_path: Path) -> None:
     assert items(tmp_path, {"data": event}, old) == [Deleted("10"), Deleted("11")]
 
 
+_KEYS = (
+    "data", "includes", "meta", "media", "users", "id", "text", "attachments", "media_keys", "type", "url", "delete", "tweet", "author_id",
+)  # fmt: skip
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["data", "includes", "meta", "media", "users", "id", "text", "attachments", "media_keys", "type", "url", "delete", "tweet", "author_id"]), inner, max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_KEYS), inner, max_size=5),
     max_leaves=20,
-)  # fmt: skip
+)
 
 
 @given(_JSON)

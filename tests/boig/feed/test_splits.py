@@ -14,7 +14,12 @@ ROWS = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 50), st.integers(0, 
 def columns(rows: list[tuple[int, int, int]]) -> tuple[list[str], list[str], np.ndarray, list[str]]:
     rows = rows + [(a, 0, 100 + a) for a in range(8)]  # every account occurs
     accounts = [f"account{a}" for a, _, _ in rows]
-    return accounts, [f"industry{a % 3}" for a, _, _ in rows], np.array([t for _, t, _ in rows], dtype=np.int64), [f"g{g}" for _, _, g in rows]
+    return (
+        accounts,
+        [f"industry{a % 3}" for a, _, _ in rows],
+        np.array([t for _, t, _ in rows], dtype=np.int64),
+        [f"g{g}" for _, _, g in rows],
+    )
 
 
 @settings(deadline=None)

@@ -11,27 +11,31 @@ from hypothesis import strategies as st
 from boig.brief import BUCKETS, Brief
 from boig.language import prompts
 from boig.verbalizer.form import Verbalization
-from tests.boig.language.strategies import BRIEFS, TEXTS, verbalizations
+from tests.boig.language.strategies import BRIEFS, TEXTS, relaxed, verbalizations
 
 BRIEF = Brief("17", "Lumora", "beauty", datetime(2024, 3, 5, 14, 37, tzinfo=UTC), "New lipstick. #love <hyperlink>")
 CHAT = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
 
 
+@relaxed
 @given(BRIEFS, st.sampled_from(BUCKETS), st.integers(0, 100))
 def test_content_prompt_and_its_inverse(brief, bucket, kpi):
     assert prompts.parse_content(prompts.content_prompt(brief, bucket, kpi)) == (brief, bucket, kpi)
 
 
+@relaxed
 @given(BRIEFS, verbalizations(captions=TEXTS))
 def test_behavior_prompt_and_its_inverse(brief, verbalization):
     assert prompts.parse_behavior(prompts.behavior_prompt(brief, verbalization)) == (brief, verbalization)
 
 
+@relaxed
 @given(st.sampled_from(BUCKETS), st.integers(0, 100))
 def test_answer_and_its_inverse(bucket, kpi):
     assert prompts.parse_answer(prompts.behavior_answer(bucket, kpi)) == (bucket, kpi)
 
 
+@relaxed
 @given(BRIEFS)
 def test_a_prompt_is_one_line_without_control_tokens(brief):
     line = prompts.content_prompt(brief, "low", 3)
@@ -90,6 +94,7 @@ def _render(messages: list[dict], tokenize: bool, add_generation_prompt: bool) -
     return "".join(f"<|im_start|>{m['role']}\n{m['content']}<|im_end|>\n" for m in messages) + "<|im_start|>assistant\n"
 
 
+@relaxed
 @given(TEXTS)
 def test_picture_prompt_keeps_nothing_of_the_platform(text):
     told = prompts.picture_prompt(f"{text} #tag <hyperlink>  <mention> cup")

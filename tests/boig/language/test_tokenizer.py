@@ -8,7 +8,7 @@ from boig.language import prompts, tokenizer
 from boig.language.examples import behavior, content, vocabulary_texts
 from boig.language.model import load
 from boig.verbalizer.palette import NAMES
-from tests.boig.language.strategies import TEXTS
+from tests.boig.language.strategies import TEXTS, relaxed
 
 
 @pytest.mark.parametrize("piece", [*tokenizer.DECIMALS, *tokenizer.INTEGERS, *NAMES, *tokenizer.SKELETON])
@@ -16,6 +16,7 @@ def test_one_token(words, piece):
     assert len(words(piece)["input_ids"]) == 1
 
 
+@relaxed
 @given(st.one_of(TEXTS, st.binary(max_size=30).map(lambda b: b.decode("latin-1"))))
 def test_any_text_comes_back(words, text):
     ids = words(text.replace("<|", "< |"))["input_ids"]

@@ -90,7 +90,7 @@ def test_damage_is_what_it_says() -> None:
         if draft.dirt == "missing_media":
             assert data == b""
         elif draft.dirt == "truncated_picture":
-            with pytest.raises(OSError, match="truncated|broken|incomplete|unrecognized"):
+            with pytest.raises(OSError, match=r"truncated|broken|incomplete|unrecognized"):
                 Image.open(io.BytesIO(data)).load()
         elif draft.dirt == "absurd_size":
             assert len(data) < 1000

@@ -23,9 +23,11 @@ def test_facts_and_features_of_a_picture_do_not_depend_on_its_batch(tmp_path):
     assert (features == np.concatenate([reference.features(pictures[i : i + 1]) for i in range(5)])).all()
     assert features.shape == (5, 80)
     for fact in facts:
-        assert fact.background_family in ("red", "blue") and isinstance(fact.has_text, bool)
+        assert fact.background_family in ("red", "blue")
+        assert isinstance(fact.has_text, bool)
         assert all(kind == "cup" for kind, _, _ in fact.products)
-    assert reference.facts(pictures[:0]) == [] and reference.features(pictures[:0]).shape == (0, 80)
+    assert reference.facts(pictures[:0]) == []
+    assert reference.features(pictures[:0]).shape == (0, 80)
 
 
 def test_a_detector_is_no_reference_and_a_missing_one_is_named(tmp_path):

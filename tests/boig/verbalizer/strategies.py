@@ -28,7 +28,9 @@ def objects(label: st.SearchStrategy[str] = st.text(min_size=1, max_size=12)) ->
 
 def tones() -> st.SearchStrategy[tuple[float, float, float]]:
     """Three hundredths that sum to one."""
-    return st.tuples(st.integers(0, 100), st.integers(0, 100)).map(sorted).map(lambda c: (c[0] / 100, (c[1] - c[0]) / 100, (100 - c[1]) / 100))
+    return (
+        st.tuples(st.integers(0, 100), st.integers(0, 100)).map(sorted).map(lambda c: (c[0] / 100, (c[1] - c[0]) / 100, (100 - c[1]) / 100))
+    )
 
 
 def verbalizations() -> st.SearchStrategy[Verbalization]:

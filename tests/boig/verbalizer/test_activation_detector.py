@@ -25,7 +25,8 @@ def packaged():
 @given(MAPS)
 def test_a_region_lies_inside_the_picture_and_has_an_area(activation):
     x0, y0, x1, y1 = region_box(activation)
-    assert 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1
+    assert 0 <= x0 < x1 <= 1
+    assert 0 <= y0 < y1 <= 1
 
 
 def test_the_region_of_a_known_map():
@@ -38,7 +39,8 @@ def test_the_region_of_a_known_map():
 
 def test_class_names_are_known_where_they_are_easy_to_check():
     names = imagenet_names()
-    assert len(names) == 1000 and (names[1], names[508], names[999]) == ("goldfish", "computer keyboard", "toilet paper")
+    assert len(names) == 1000
+    assert (names[1], names[508], names[999]) == ("goldfish", "computer keyboard", "toilet paper")
     assert not [n for n in names if not n or '"' in n or "(" in n]
 
 
@@ -50,7 +52,7 @@ def test_other_weights_are_refused(tmp_path):
     torch.save({"weight": torch.zeros(2)}, tmp_path / "other.pth")
     with pytest.raises(ValueError, match="MobileNetV2"):
         ActivationDetector.load(tmp_path / "other.pth", 0.2)
-    with pytest.raises(FileNotFoundError, match="nothing.pth"):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.pth"):
         ActivationDetector.load(tmp_path / "nothing.pth", 0.2)
 
 
@@ -63,13 +65,13 @@ def test_boxes_are_confident_ones_with_known_labels(packaged):
 
 @pytest.mark.skipif(not EOIG.is_dir(), reason="the brand pictures of ../shared/data/eoig are not here")
 def test_brand_pictures_show_what_the_brand_sells(packaged):
-    wanted = {"ASUSUSA_1117925570497667072_1": "electric guitar", "PUMAGolf_1118998828567252992_5": "sneaker", "nokia_1552653352659406848_3": "mobile phone"}
-    for path in sorted((EOIG / "images").glob("*/*.jpg")):
-        label = wanted.pop(path.stem, None)
-        if label:
-            picture = np.asarray(Image.open(path).convert("RGB"))[None]
-            found = {o.label: o.box for o in packaged.detect(picture)[0]}
-            assert label in found
-            x0, y0, x1, y1 = found[label]
-            assert 0.05 < (x1 - x0) * (y1 - y0) < 0.9
-    assert not wanted
+    wanted = {
+        "ASUSUSA_1117925570497667072_1": "electric guitar",
+        "PUMAGolf_1118998828567252992_5": "sneaker",
+        "nokia_1552653352659406848_3": "mobile phone",
+    }
+    for name, label in wanted.items():  # each was drawn by two generators; one of them shows the product plainly
+        pictures = [np.asarray(Image.open(path).convert("RGB"))[None] for path in sorted((EOIG / "images").glob(f"*/{name}.jpg"))]
+        found = [o.box for picture in pictures for o in packaged.detect(picture)[0] if o.label == label]
+        assert found
+        assert all(0.05 < (x1 - x0) * (y1 - y0) < 0.9 for x0, y0, x1, y1 in found)

@@ -48,7 +48,9 @@ def test_suppression_does_not_depend_on_the_order(found, random):
 def test_the_truth_matches_itself(truth):
     kept = suppress(truth, 0.2)
     found = match(kept, kept)
-    assert all(found.right) and all(v > 0.999 for v in found.ious) and found.spurious == 0
+    assert all(found.right)
+    assert all(v > 0.999 for v in found.ious)
+    assert found.spurious == 0
 
 
 def test_wrong_missing_and_spurious_objects_are_told_apart():

@@ -8,7 +8,9 @@ from hypothesis import given
 from boig.verbalizer.form import ColorShare, ObjectBox, Verbalization
 from tests.boig.verbalizer.strategies import verbalizations
 
-CUP = Verbalization((ColorShare("Red", 0.6), ColorShare("White", 0.4)), (0.5, 0.3, 0.2), (ObjectBox("cup", (0.25, 0.25, 0.75, 0.75)),), "a cup")
+CUP = Verbalization(
+    (ColorShare("Red", 0.6), ColorShare("White", 0.4)), (0.5, 0.3, 0.2), (ObjectBox("cup", (0.25, 0.25, 0.75, 0.75)),), "a cup"
+)
 
 
 @given(verbalizations())
@@ -29,7 +31,8 @@ def test_the_text_of_an_example():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"tones":{},"colors":[],"objects":[],"caption":""}', CUP.to_json().replace("0.75,0.75", "0.75"), CUP.to_json()[:-1]]
+    "text",
+    ["", "[]", "{}", '{"tones":{},"colors":[],"objects":[],"caption":""}', CUP.to_json().replace("0.75,0.75", "0.75"), CUP.to_json()[:-1]],
 )
 def test_another_text_is_refused(text):
     with pytest.raises(ValueError):

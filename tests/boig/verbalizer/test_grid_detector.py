@@ -33,7 +33,8 @@ def test_a_cell_and_its_sides_become_a_box():
     sides[1, :, 2, 4] = (1.5, 0.5, 1.5, 2.5)
     none, one = decode(classes, sides, ("cup", "shoe"), threshold=0.5)
     assert none == ()
-    assert one[0].label == "shoe" and one[0].box == (3 / 8, 2 / 8, 6 / 8, 5 / 8)
+    assert one[0].label == "shoe"
+    assert one[0].box == (3 / 8, 2 / 8, 6 / 8, 5 / 8)
     assert abs(one[0].score - 1 / (1 + np.exp(-2))) < 1e-9
 
 
@@ -48,8 +49,11 @@ def test_folding_the_batch_norms_changes_nothing_that_matters(folder, pictures):
 
     net.load_state_dict(load_file(folder / "model.safetensors"))
     plain, folded = net.eval()(to_input(pictures)), load(folder)[0](to_input(pictures))
-    assert torch.allclose(plain.classes, folded.classes, atol=1e-4) and torch.allclose(plain.sides, folded.sides, atol=1e-4)
-    assert plain.families.shape == (7, 2) and plain.text.shape == (7,) and plain.features.shape == (7, 80)
+    assert torch.allclose(plain.classes, folded.classes, atol=1e-4)
+    assert torch.allclose(plain.sides, folded.sides, atol=1e-4)
+    assert plain.families.shape == (7, 2)
+    assert plain.text.shape == (7,)
+    assert plain.features.shape == (7, 80)
 
 
 def test_boxes_do_not_depend_on_the_batch(folder, pictures):
@@ -66,7 +70,7 @@ def test_pictures_of_other_sizes_are_resized(folder, pictures):
 
 
 def test_equal_weights_give_equal_bytes_and_the_id_follows_the_weights(folder, tmp_path):
-    net, identity = load(folder)
+    _net, identity = load(folder)
     again = GridNet(CONFIG)
     from safetensors.torch import load_file
 
@@ -84,7 +88,7 @@ def test_a_missing_model_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         load(tmp_path / "nowhere")
     (tmp_path / "config.json").write_text(json.dumps({}))
-    with pytest.raises(FileNotFoundError, match="model.safetensors"):
+    with pytest.raises(FileNotFoundError, match=r"model\.safetensors"):
         load(tmp_path)
 
 

@@ -31,9 +31,12 @@ def test_each_centroid_has_its_own_name():
 @given(pictures())
 def test_shares_sum_to_one(batch):
     by_name, by_tone = shares(batch)
-    assert by_name.shape == (3, 40) and by_tone.shape == (3, 3)
-    assert np.allclose(by_name.sum(1), 1) and np.allclose(by_tone.sum(1), 1)
-    assert by_name.min() >= 0 and by_tone.min() >= 0
+    assert by_name.shape == (3, 40)
+    assert by_tone.shape == (3, 3)
+    assert np.allclose(by_name.sum(1), 1)
+    assert np.allclose(by_tone.sum(1), 1)
+    assert by_name.min() >= 0
+    assert by_tone.min() >= 0
 
 
 @given(pictures(), st.randoms(use_true_random=False))

@@ -36,7 +36,8 @@ def test_rounded_tones_sum_to_one_and_move_by_less_than_a_hundredth(tones):
 def test_colors_are_the_largest_ones_in_order(coverage, least):
     colors = top_colors(coverage, least)
     values = [c.coverage for c in colors]
-    assert len(colors) <= MAX_COLORS and values == sorted(values, reverse=True)
+    assert len(colors) <= MAX_COLORS
+    assert values == sorted(values, reverse=True)
     assert all(v >= least and v == round(v, 2) and v > 0 for v in values)
     assert len({c.name for c in colors}) == len(colors)
 
@@ -45,7 +46,9 @@ def test_colors_are_the_largest_ones_in_order(coverage, least):
 def test_objects_are_the_largest_ones_in_order_with_an_area(found):
     kept = largest(tuple(found))
     areas = [round(o.area, 6) for o in kept]
-    assert len(kept) == min(len(found), MAX_OBJECTS) and areas == sorted(areas, reverse=True) and all(a > 0 for a in areas)
+    assert len(kept) == min(len(found), MAX_OBJECTS)
+    assert areas == sorted(areas, reverse=True)
+    assert all(a > 0 for a in areas)
 
 
 def test_a_box_that_rounds_to_a_line_is_dropped():
@@ -61,7 +64,8 @@ def test_a_verbalization_survives_its_own_text_and_depends_on_its_picture_alone(
         back = Verbalization.from_json(one.to_json())
         assert back.to_json() == one.to_json()
         assert (back.colors, back.tones, back.caption) == (one.colors, one.tones, one.caption)
-        assert [o.label for o in one.objects] == ["cup", "text"] and one.caption.endswith(", with text")
+        assert [o.label for o in one.objects] == ["cup", "text"]
+        assert one.caption.endswith(", with text")
 
 
 def test_captions_lose_what_would_need_escaping():
