@@ -43,7 +43,7 @@ class Store:
         if scheme != "s3" or not bucket:
             raise ValueError(f"{SETTING}={url!r} must look like s3://bucket/prefix; the endpoint is AWS_ENDPOINT_URL")
         config = Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=10, read_timeout=60, max_pool_connections=16)
-        return cls(boto3.client("s3", config=config), bucket, prefix.strip("/"))
+        return cls(boto3.Session().client("s3", config=config), bucket, prefix.strip("/"))
 
     def key(self, name: str) -> str:
         """The object key of a name under the prefix."""

@@ -4,6 +4,7 @@ Rows travel pickled, one batch per Ray row: any Python object may be in them, no
 of batches depends on the rows alone, never on how Ray cuts its blocks. So equal rows give equal results for any number of workers.
 """
 
+import logging
 import os
 import pickle
 import shutil
@@ -54,13 +55,8 @@ def map_batches(
     batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
     if not batches:
         return []
-    connect()
-    import ray.data
-
-    context = ray.data.DataContext.get_current()
-    context.execution_options.preserve_order = True
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
+    _connect(cpus_per_worker, gpus_per_worker)
+    _quiet_ray_data()
     answers = (
         ray.data.from_items([{"batch": pickle.dumps(batch, protocol=5)} for batch in batches], override_num_blocks=len(batches))
         .map_batches(
@@ -75,7 +71,7 @@ def map_batches(
         .iter_rows()
     )
     result: list[dict] = []
-    with tqdm(total=len(rows), desc=label, unit="row") as bar:
+    with tqdm(total=len(rows), desc=label, unit="row", mininterval=1.0) as bar:
         for batch, answer in zip(batches, answers, strict=True):
             result.extend(_value(pickle.loads(answer["answer"])))
             bar.update(len(batch))
@@ -107,7 +103,7 @@ def train(
     Raises:
         Exception: what `fn` raised, as itself.
     """
-    connect()
+    _connect(cpus_per_worker, gpus_per_worker)
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
     from ray.train.v2.api.exceptions import WorkerGroupError
@@ -152,7 +148,7 @@ class ActorPool:
 
     def __init__(self, worker: type, worker_args: dict, *, size: int, cpus: float, gpus: float = 0):
         """Start `size` actors, each `worker(**worker_args)` with its own share of cores and GPUs."""
-        connect()
+        _connect(cpus, gpus)
         actor = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=MAX_RESTARTS, max_task_retries=MAX_RESTARTS)(_Actor)
         self._actors = [actor.remote(_Workspace.here(), worker, worker_args) for _ in range(size)]
         self._submitted = 0
@@ -174,6 +170,29 @@ class ActorPool:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _connect(cpus: float, gpus: float) -> None:
+    """Connect, and say so when Ray has no place for even one worker: it would wait in silence (a cluster may still grow)."""
+    connect()
+    has = ray.cluster_resources()
+    for name, wanted in (("CPU", cpus), ("GPU", gpus)):
+        if wanted > has.get(name, 0):
+            print(
+                f"waiting for Ray: a worker needs {wanted:g} {name}, the cluster has {has.get(name, 0):g}; see `resources` in params.yaml"
+            )
+
+
+def _quiet_ray_data() -> None:
+    """Keep the order of batches; one progress bar, ours; warnings only."""
+    import ray.data
+
+    context = ray.data.DataContext.get_current()
+    context.execution_options.preserve_order = True
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)  # it warns that its bars are off
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from boig.params import SECTIONS, load
 from flows import workspace
-from flows.stage import USER_MISTAKES, write_json
+from flows.stage import USER_MISTAKES, die_with_parent, write_json
 
 GRACE_S = 20.0
 """What a stage gets between a signal and the kill."""
@@ -51,6 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--profile", default="", help="a name of profiles/; without it the default of params.yaml")
     profile = parser.parse_args(arguments).profile
     root = Path.cwd()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended
     try:
         place = _prepare(root, profile)
         with _alone(place):
@@ -151,8 +152,12 @@ def _dvc(place: Path, env: dict[str, str], *, quiet: bool = False) -> Outcome:
     """
     outcome, begun = Outcome(), time.perf_counter()
     running, since = "", begun
-    process = subprocess.Popen(["dvc", "repro"], cwd=place, env=env, stdout=subprocess.PIPE, text=True, start_new_session=True)
-    with _forwarding(process):
+    with (
+        subprocess.Popen(
+            ["dvc", "repro"], cwd=place, env=env, stdout=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=die_with_parent
+        ) as process,
+        _forwarding(process),
+    ):
         for line in process.stdout or ():
             now = time.perf_counter()
             for what, pattern in SAYS.items():

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import psutil
 
+from flows.stage import die_with_parent
+
 SERVER_START_S = 180
 """A Prefect server is up after half a minute on a busy machine."""
 SAMPLE_S = 2.0
@@ -44,6 +46,7 @@ def prefect_server() -> Iterator[str]:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is for the pipeline; the server ends after it
+            preexec_fn=die_with_parent,
         )
     try:
         yield f"http://127.0.0.1:{port}/api"

@@ -1,11 +1,14 @@
 """A stage as DVC runs it: `python -m flows.<stage>` loads its section, opens its MLflow run, calls its flow, writes its metrics."""
 
+import ctypes
 import hashlib
 import json
 import logging
 import os
+import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -20,6 +23,8 @@ Flow = Callable[[Section, Reporter], dict]
 """A Prefect flow: its section and a reporter in; metrics out, and under "made" a line that says what was made and where."""
 USER_MISTAKES = (ValueError, FileNotFoundError, NotADirectoryError, PermissionError, ConnectionError)
 """Shown as one line; everything else is our mistake and shows its traceback."""
+PR_SET_PDEATHSIG = 1
+"""Of Linux's prctl."""
 PREFECT_START_S = 300
 """A flow without `PREFECT_API_URL` starts a temporary server, which takes up to half a minute on a busy machine."""
 
@@ -31,6 +36,10 @@ def run_stage(name: str, flow: Flow) -> int:
     """
     begun = time.perf_counter()
     run = None
+    if "DVC_STAGE" in os.environ:
+        die_with_parent()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: the run is closed, nothing is half-written
     try:
         section = load(name)
         from flows import lineage  # MLflow takes seconds to import: not before the section is known to be right
@@ -42,7 +51,7 @@ def run_stage(name: str, flow: Flow) -> int:
         write_json(Path("metrics") / f"{name}.json", metrics)
         run.metrics(dict(flat(metrics)))
         lineage.close_stage(run, flow_run_id)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         _end_failed(run)
         print(f"{name}: interrupted", file=sys.stderr)
         return 130
@@ -56,6 +65,12 @@ def run_stage(name: str, flow: Flow) -> int:
         return 1
     print(f"{name}: {made} ({time.perf_counter() - begun:.0f} s)")
     return 0
+
+
+def die_with_parent() -> None:
+    """Get SIGTERM when the parent ends (Linux): a killed `dvc repro` must not leave a stage that still writes beside the next one's."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def scratch_dir(name: str, section: Section, inputs: list[Path]) -> Path:

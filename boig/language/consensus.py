@@ -44,9 +44,8 @@ def _color_candidates(draws: Sequence[Verbalization]) -> list[tuple[ColorShare, 
         for color in draw.colors:
             seen.setdefault(color.name, []).append(color.coverage)
     by_count = sorted(seen, key=lambda name: (-len(seen[name]), -sum(seen[name]), name))
-    averages = [
-        tuple(ColorShare(name, round(sum(seen[name]) / len(draws), 2)) for name in by_count[:m]) for m in range(1, min(MAX_COLORS, len(by_count)) + 1)
-    ]
+    means = [ColorShare(name, round(sum(seen[name]) / len(draws), 2)) for name in by_count[:MAX_COLORS]]
+    averages = [tuple(means[:m]) for m in range(1, len(means) + 1)]
     return [*averages, *(d.colors for d in draws)]
 
 

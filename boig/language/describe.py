@@ -11,7 +11,7 @@ from transformers import LogitsProcessorList, PreTrainedModel, PreTrainedTokeniz
 from boig.brief import Brief
 from boig.language.grammar import Constrain, Draw, compile_grammar, longest
 from boig.language.prompts import content_prompt, few_shot, for_model
-from boig.verbalizer.form import MAX_COLORS, MAX_OBJECTS, ColorShare, ObjectBox, Verbalization
+from boig.verbalizer.form import MAX_COLORS, MAX_OBJECTS, ColorShare, Verbalization
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,8 @@ def describe(
     kpis = [kpi] * len(briefs) if isinstance(kpi, int) else list(kpi)
     seeds = [brief_seed(b) for b in briefs] if seeds is None else list(seeds)
     if not len(briefs) == len(buckets) == len(kpis) == len(seeds):
-        raise ValueError(f"{len(briefs)} briefs with {len(buckets)} buckets, {len(kpis)} kpis and {len(seeds)} seeds; give one of each per brief")
+        counts = f"{len(briefs)} briefs with {len(buckets)} buckets, {len(kpis)} kpis and {len(seeds)} seeds"
+        raise ValueError(f"{counts}; give one of each per brief")
     limit = _limit(max_new_tokens, labels)
     prompts = [_prompt(b, w, k, tokenizer, shots) for b, w, k in zip(briefs, buckets, kpis, strict=True)]
     # Equal lengths together: less padding, and the same neighbours whatever the order of the briefs.

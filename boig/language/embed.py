@@ -30,9 +30,11 @@ class Embedder:
         source = str(package_folder(path_or_hub_id)) if path_or_hub_id.startswith(PACKAGE) else path_or_hub_id
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
-            self._model = AutoModel.from_pretrained(source, revision=revision, use_safetensors=True, trust_remote_code=False).to(device).eval()
+            model = AutoModel.from_pretrained(source, revision=revision, use_safetensors=True, trust_remote_code=False)
         except OSError as error:
-            raise FileNotFoundError(f"no sentence encoder at {path_or_hub_id!r} ({str(error).splitlines()[0]}); give a folder, a hub id or package:<module>") from error
+            found = f"no sentence encoder at {path_or_hub_id!r} ({str(error).splitlines()[0]})"
+            raise FileNotFoundError(f"{found}; give a folder, a hub id or package:<module>") from error
+        self._model = model.to(device).eval()
         self._known: dict[str, np.ndarray] = {}
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:

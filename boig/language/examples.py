@@ -10,7 +10,28 @@ from boig.language.prompts import behavior_answer, behavior_prompt, content_answ
 from boig.language.settings import Training
 from boig.verbalizer.form import Verbalization
 
-_SYLLABLES = ("ba", "ce", "di", "fo", "gu", "ha", "jen", "kir", "lo", "mun", "na", "pel", "qui", "ros", "su", "tam", "ul", "vi", "wex", "yo", "zan")
+_SYLLABLES = (
+    "ba",
+    "ce",
+    "di",
+    "fo",
+    "gu",
+    "ha",
+    "jen",
+    "kir",
+    "lo",
+    "mun",
+    "na",
+    "pel",
+    "qui",
+    "ros",
+    "su",
+    "tam",
+    "ul",
+    "vi",
+    "wex",
+    "zan",
+)
 
 
 @dataclass(frozen=True)

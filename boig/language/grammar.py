@@ -7,6 +7,9 @@ and `boig.language.describe` refuses a lower limit before it starts. The length 
 What a grammar cannot say (largest first, no name twice, tones that sum to 1) `boig.language.describe` sets right afterwards.
 """
 
+import json
+import re
+
 import torch
 import xgrammar
 from transformers import LogitsProcessor, PreTrainedTokenizerBase
@@ -17,7 +20,18 @@ from boig.verbalizer.palette import NAMES
 LABEL_CHARS = 40
 CAPTION_CHARS = 160
 _UTF8 = 4  # bytes of the longest character
-_SPARE_SPECIALS = "a special token would end or break the text"
+_RULES = r"""
+root ::= ‹{"colors":[› colors ‹],"tones":› tones ‹,"objects":[› objects ‹],"caption":"› caption ‹"}›
+colors ::= color (‹,› color){0,COLORS}
+color ::= ‹{"name":"› name ‹","coverage":› number ‹}›
+name ::= NAMES
+tones ::= ‹{"warm":› number ‹,"neutral":› number ‹,"cool":› number ‹}›
+objects ::= "" | object (‹,› object){0,OBJECTS}
+object ::= ‹{"label":"› label ‹","box":[› number ‹,› number ‹,› number ‹,› number ‹]}›
+label ::= LABEL
+caption ::= [^"\\\x00-\x1f\x7f]{0,CHARS}
+number ::= "0." [0-9] [0-9] | "1.00"
+"""  # ‹…› is literal text
 
 
 def ebnf(labels: tuple[str, ...] = ()) -> str:
@@ -32,20 +46,15 @@ def ebnf(labels: tuple[str, ...] = ()) -> str:
     for label in labels:
         if not label or not all(" " <= c <= "~" and c not in '"\\' for c in label):
             raise ValueError(f"label {label!r} must be printable ASCII without quotes and backslashes to be in the grammar")
-    label = " | ".join(f'"{name}"' for name in labels) if labels else f"[ !#-\\[\\]-~]{{1,{LABEL_CHARS}}}"
-    names = " | ".join(f'"{name}"' for name in NAMES)
-    quote = '\\"'
-    return f"""
-root ::= "{{{quote}colors{quote}:[" color ("," color){{0,{MAX_COLORS - 1}}} "],{quote}tones{quote}:" tones ",{quote}objects{quote}:[" objects "],{quote}caption{quote}:{quote}" caption "{quote}}}"
-color ::= "{{{quote}name{quote}:{quote}" name "{quote},{quote}coverage{quote}:" number "}}"
-name ::= {names}
-tones ::= "{{{quote}warm{quote}:" number ",{quote}neutral{quote}:" number ",{quote}cool{quote}:" number "}}"
-objects ::= "" | object ("," object){{0,{MAX_OBJECTS - 1}}}
-object ::= "{{{quote}label{quote}:{quote}" label "{quote},{quote}box{quote}:[" number "," number "," number "," number "]}}"
-label ::= {label}
-caption ::= [^"\\\\\\x00-\\x1f\\x7f]{{0,{CAPTION_CHARS}}}
-number ::= "0." [0-9] [0-9] | "1.00"
-"""
+    terms = {
+        "LABEL": " | ".join(f"‹{name}›" for name in labels) if labels else f"[ !#-\\[\\]-~]{{1,{LABEL_CHARS}}}",
+        "NAMES": " | ".join(f"‹{name}›" for name in NAMES),
+        "COLORS": str(MAX_COLORS - 1),
+        "OBJECTS": str(MAX_OBJECTS - 1),
+        "CHARS": str(CAPTION_CHARS),
+    }
+    rules = re.sub("|".join(terms), lambda found: terms[found.group()], _RULES)
+    return re.sub("‹(.*?)›", lambda found: json.dumps(found.group(1)), rules)
 
 
 def longest(labels: tuple[str, ...] = ()) -> int:

@@ -16,8 +16,16 @@ from pathlib import Path
 import torch
 from peft import PeftModel
 from safetensors.torch import save_model
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig, LlamaConfig, LlamaForCausalLM
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GgufConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from boig.language.tokenizer import number_tokens
 
@@ -50,7 +58,7 @@ def create(
         ValueError: `hidden_size` is not a multiple of 2 × `heads`.
     """
     if hidden_size % (2 * heads):
-        raise ValueError(f"hidden_size {hidden_size} must be a multiple of 2 x heads ({2 * heads}); rotary positions need even head widths")
+        raise ValueError(f"hidden_size {hidden_size} must be a multiple of 2 x heads ({2 * heads}), as rotary positions need")
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=hidden_size,
@@ -80,8 +88,9 @@ def _smooth_numbers(embeddings: torch.Tensor, tokenizer: PreTrainedTokenizerBase
     for tokens in number_tokens(tokenizer).values():
         ids = torch.tensor([token for token, _ in tokens])
         value = torch.tensor([value for _, value in tokens])[:, None]  # (101, 1)
-        waves = [trig(2 * math.pi * period * value) for period in _WAVES for trig in (torch.sin, torch.cos)]
-        features = torch.cat([torch.ones_like(value), 2 * math.sqrt(3) * (value - 0.5), *(math.sqrt(2) * w for w in waves)], dim=1)  # (101, F)
+        waves = [math.sqrt(2) * trig(2 * math.pi * period * value) for period in _WAVES for trig in (torch.sin, torch.cos)]
+        line = 2 * math.sqrt(3) * (value - 0.5)
+        features = torch.cat([torch.ones_like(value), line, *waves], dim=1)  # (101, F), each of mean square about 1
         directions = torch.randn(features.shape[1], width)
         embeddings[ids] = _INIT_STD * (features @ directions) / math.sqrt(features.shape[1])
 
@@ -110,7 +119,8 @@ def load(
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
         model = _weights(source, revision, DTYPES[dtype])
     except OSError as error:
-        raise FileNotFoundError(f"no language model at {name!r} ({str(error).splitlines()[0]}); give a folder, a hub id or package:<module>") from error
+        found = f"no language model at {name!r} ({str(error).splitlines()[0]})"
+        raise FileNotFoundError(f"{found}; give a folder, a hub id or package:<module>") from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     model.config.pad_token_id = model.generation_config.pad_token_id = tokenizer.pad_token_id

@@ -44,7 +44,7 @@ def train(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
         ValueError: `vocab_size` does not hold the bytes and the fixed vocabulary.
     """
     if vocab_size < _MIN_VOCABULARY:
-        raise ValueError(f"train_boigllm vocab_size is {vocab_size}, needs at least {_MIN_VOCABULARY} for bytes, numbers and JSON; raise it")
+        raise ValueError(f"train_boigllm vocab_size is {vocab_size}, needs at least {_MIN_VOCABULARY} for bytes and numbers; raise it")
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()

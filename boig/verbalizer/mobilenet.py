@@ -55,5 +55,7 @@ class MobileNetV2(nn.Module):
 
     def activation(self, maps: Tensor, classes: Tensor) -> Tensor:
         """Class activation maps (Zhou et al. 2016): (B, 1280, h, w) and (B, K) class indices → (B, K, h, w)."""
-        weights = self.classifier[1].weight[classes]  # (B, K, 1280)
+        head = self.classifier[1]
+        assert isinstance(head, nn.Linear)
+        weights = head.weight[classes]  # (B, K, 1280)
         return torch.einsum("bkc,bchw->bkhw", weights, maps)

@@ -18,8 +18,8 @@ Prompted = tuple[Brief, str]
 
 def inputs(section: AlignBoigsd) -> list[Path]:
     """The files and folders that the stage reads, for the key of its progress."""
-    base = Path(section.base.model)
-    return [Path("data/posts"), Path(section.reward.model), Path(section.reward.judge), *([base] if base.is_dir() else [])]
+    loaded = (Path(section.base.model), Path(section.verbalizer.detector.model))  # or hub ids, which their revisions pin
+    return [Path("data/posts"), Path(section.reward.model), Path(section.reward.judge), *filter(Path.is_dir, loaded)]
 
 
 def prompts(split: str) -> list[Prompted]:

@@ -1,5 +1,6 @@
 """A real S3 server for the tests: SeaweedFS, from its PyPI package."""
 
+import random
 import secrets
 import socket
 import subprocess
@@ -16,9 +17,12 @@ START_S = 90
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port below the system's own range, whose gRPC twin (+ 10000) is free too."""
+    for port in random.SystemRandom().sample(range(12000, 22000), 100):
+        with socket.socket() as one, socket.socket() as two:
+            if one.connect_ex(("127.0.0.1", port)) and two.connect_ex(("127.0.0.1", port + 10000)):
+                return port
+    raise AssertionError("no free port")
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +38,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     ports = {name: free_port() for name in ("master", "volume", "filer", "s3")}
     keys = {"AWS_ACCESS_KEY_ID": "boig", "AWS_SECRET_ACCESS_KEY": secrets.token_hex(16)}
     command = [str(weed), "mini", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-admin.ui=false", "-webdav=false"]
-    command += ["-s3.port.iceberg=0", "-bucket=dvc,boig", *(f"-{name}.port={port}" for name, port in ports.items())]
+    command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-bucket=dvc,boig", *(f"-{name}.port={port}" for name, port in ports.items())]
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(command, env=keys, stdout=log, stderr=subprocess.STDOUT)
         try:

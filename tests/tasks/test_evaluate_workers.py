@@ -68,11 +68,15 @@ class Opinion:
         return Scores(red, {}, np.zeros(len(red)))
 
 
+@pytest.fixture(scope="module")
+def law() -> Law:
+    return Law.from_seed(3)
+
+
 @pytest.fixture
-def world(tmp_path, monkeypatch) -> tuple[Eyes, Brief]:
+def world(tmp_path, monkeypatch, law) -> tuple[Eyes, Brief]:
     monkeypatch.setattr(score, "Reward", Opinion)
     monkeypatch.setattr(score, "Judge", Opinion)
-    law = Law.from_seed(3)
     law.save(tmp_path / "law.json")
     section = load("evaluate", ROOT / "params.yaml")
     detector = section.verbalizer.detector.model_copy(update={"model": str(ROOT / "base/detector")})

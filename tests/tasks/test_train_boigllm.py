@@ -7,9 +7,9 @@ import pytest
 from boig.language import model
 from boig.language.metrics import HIGHER_IS_BETTER
 from boig.language.settings import Decoding, Lora, Scratch
-from boig.params import TrainBoigllm
 from boig.reporting import Silent
 from boig.section import Resources
+from boig.sections.train_boigllm import TrainBoigllm
 from boig.verbalizer.form import Verbalization
 from tasks import train_boigllm as tasks
 from tests.boig.language.test_examples import SETTINGS

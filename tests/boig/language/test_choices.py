@@ -30,7 +30,8 @@ def test_frequency_is_the_accounts_own(posts):
     (found,) = model.describe([brief])
     assert found == mean_picture(own)
     count = Counter(c.name for v in own for c in v.colors)
-    assert min(count[c.name] for c in found.colors) >= max((n for name, n in count.items() if name not in {c.name for c in found.colors}), default=0)
+    named = {c.name for c in found.colors}
+    assert min(count[name] for name in named) >= max(n for name, n in count.items() if name not in named)
     assert tidy(found) == found
 
 

@@ -27,7 +27,8 @@ def test_valid_from_a_model_that_knows_nothing(untrained, words, posts, temperat
 
 def test_valid_from_another_architecture(words, posts):
     torch.manual_seed(0)
-    other = GPT2LMHeadModel(GPT2Config(vocab_size=len(words) + 7, n_embd=16, n_layer=1, n_head=2, n_positions=2048, bos_token_id=None)).eval()
+    config = GPT2Config(vocab_size=len(words) + 7, n_embd=16, n_layer=1, n_head=2, n_positions=2048, bos_token_id=None)
+    other = GPT2LMHeadModel(config).eval()
     assert len(ask(other, words, posts[:3], temperature=1.0)) == 3
 
 
@@ -47,7 +48,8 @@ def test_seeds_decide_a_draw(untrained, words, posts):
 
 def test_one_bucket_and_kpi_for_all_and_labels_from_a_list(untrained, words, posts):
     briefs = [p.brief for p in posts[:4]]
-    found = describe(untrained, words, briefs, "high", 90, temperature=1.0, labels=("cup", "shoe"), shots=[Shot(briefs[0], "low", 3, posts[0].verbalization)])
+    shots = [Shot(briefs[0], "low", 3, posts[0].verbalization)]
+    found = describe(untrained, words, briefs, "high", 90, temperature=1.0, labels=("cup", "shoe"), shots=shots)
     assert {o.label for v in found for o in v.objects} <= {"cup", "shoe"}
 
 

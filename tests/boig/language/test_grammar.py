@@ -36,8 +36,9 @@ def test_the_form_is_in_the_grammar_and_within_the_limit(accepts, verbalization)
 @pytest.mark.parametrize(
     "text",
     [
-        "", "{}", GOOD[:-1], GOOD + " ", GOOD.replace("Red", "red"), GOOD.replace("0.43", "0.4"), GOOD.replace("0.43", "1.43"), GOOD.replace(":", ": "),
-        GOOD.replace("0.75,1.00", "0.75"), GOOD.replace("a red cup", 'a "red" cup'), GOOD.replace("a red cup", "a\\ncup"), GOOD.replace("cup", "c\u00fcp", 1),
+        "", "{}", GOOD[:-1], GOOD + " ", GOOD.replace("Red", "red"), GOOD.replace("0.43", "0.4"), GOOD.replace("0.43", "1.43"),
+        GOOD.replace(":", ": "), GOOD.replace("0.75,1.00", "0.75"), GOOD.replace("a red cup", 'a "red" cup'),
+        GOOD.replace("a red cup", "a\\ncup"), GOOD.replace("cup", "c\u00fcp", 1),
         GOOD.replace('"name":"Red","coverage":0.43', ""), GOOD.replace("a red cup", "x" * (grammar.CAPTION_CHARS + 1)),
     ],
 )  # fmt: skip
@@ -47,9 +48,8 @@ def test_everything_else_is_not(accepts, text):
 
 def test_the_longest_is_reached():
     name, label = max(NAMES, key=len), "x" * grammar.LABEL_CHARS
-    full = Verbalization(
-        (ColorShare(name, 0.2),) * MAX_COLORS, (0.3, 0.3, 0.4), (ObjectBox(label, (0.0, 0.0, 1.0, 1.0)),) * MAX_OBJECTS, "😀" * grammar.CAPTION_CHARS
-    )
+    colors, objects = (ColorShare(name, 0.2),) * MAX_COLORS, (ObjectBox(label, (0.0, 0.0, 1.0, 1.0)),) * MAX_OBJECTS
+    full = Verbalization(colors, (0.3, 0.3, 0.4), objects, "😀" * grammar.CAPTION_CHARS)
     spare = grammar.longest() - 1 - len(full.to_json().encode())
     assert 0 <= spare <= 2  # the two commas that a list does not need
 

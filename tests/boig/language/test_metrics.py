@@ -17,10 +17,16 @@ def same(a, b):
 
 
 TRUE = Verbalization(
-    (ColorShare("White", 0.6), ColorShare("Red", 0.4)), (0.5, 0.5, 0.0), (ObjectBox("cup", (0.0, 0.0, 0.5, 0.5)), ObjectBox("cake", (0.5, 0.5, 1.0, 1.0))), ""
+    (ColorShare("White", 0.6), ColorShare("Red", 0.4)),
+    (0.5, 0.5, 0.0),
+    (ObjectBox("cup", (0.0, 0.0, 0.5, 0.5)), ObjectBox("cake", (0.5, 0.5, 1.0, 1.0))),
+    "",
 )
 GUESS = Verbalization(
-    (ColorShare("White", 0.6), ColorShare("Black", 0.1)), (0.2, 0.8, 0.0), (ObjectBox("cup", (0.5, 0.0, 1.0, 0.25)), ObjectBox("lamp", (0.0, 0.0, 1.0, 1.0))), ""
+    (ColorShare("White", 0.6), ColorShare("Black", 0.1)),
+    (0.2, 0.8, 0.0),
+    (ObjectBox("cup", (0.5, 0.0, 1.0, 0.25)), ObjectBox("lamp", (0.0, 0.0, 1.0, 1.0))),
+    "",
 )
 
 

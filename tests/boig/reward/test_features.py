@@ -13,7 +13,9 @@ from boig.reward.settings import Features
 from boig.verbalizer.form import ColorShare, ObjectBox, Verbalization
 
 BRIEF = Brief("1", "acme", "food", datetime(2024, 3, 5, 14, 30, tzinfo=UTC), "Our cup and cake, now available.")
-CUP = Verbalization((ColorShare("Red", 0.43), ColorShare("White", 0.2)), (0.5, 0.3, 0.2), (ObjectBox("cup", (0.25, 0.25, 0.75, 0.75)),), "a red cup")
+CUP = Verbalization(
+    (ColorShare("Red", 0.43), ColorShare("White", 0.2)), (0.5, 0.3, 0.2), (ObjectBox("cup", (0.25, 0.25, 0.75, 0.75)),), "a red cup"
+)
 
 
 def test_mismatch_is_the_share_of_named_products_that_are_missing():
@@ -22,7 +24,9 @@ def test_mismatch_is_the_share_of_named_products_that_are_missing():
     assert mismatch(briefs, [CUP] * 4, labels).tolist() == [0.5, 0.0, 0.0, 1.0]
 
 
-@pytest.mark.parametrize(("caption", "named"), [("The cupboard", ()), ("CUP!", ("cup",)), ("two cups", ("cup",)), ("a coffee mug", ("coffee mug",)), ("", ())])
+@pytest.mark.parametrize(
+    ("caption", "named"), [("The cupboard", ()), ("CUP!", ("cup",)), ("two cups", ("cup",)), ("a coffee mug", ("coffee mug",)), ("", ())]
+)
 def test_labels_are_named_as_whole_words(caption: str, named: tuple[str, ...]):
     assert named_labels(caption, ("cup", "coffee mug")) == frozenset(named)
 

@@ -52,7 +52,9 @@ def test_an_unknown_account_is_an_average_one_of_its_industry(world: World, save
     a, b, c = reward.score([replace(brief, account=name) for name in ("Never Seen", "另一个", brief.account)], [text] * 3).total
     assert a == pytest.approx(b, abs=1e-9)
     assert a != c
-    assert np.isfinite(reward.score([replace(brief, account="", industry="mining", caption="")], [Verbalization((), (0, 1, 0), (), "")]).total).all()
+    assert np.isfinite(
+        reward.score([replace(brief, account="", industry="mining", caption="")], [Verbalization((), (0, 1, 0), (), "")]).total
+    ).all()
 
 
 def test_intervals_hold_the_score_and_stay_within_the_scale(world: World, saved: Path):
@@ -73,7 +75,9 @@ def test_design_is_the_likelihood_ratio_per_token(world: World, trained: Engagem
     model, tokenizer = load(world.boigllm)
     posts = world.tables.splits["val"]
     some = design.scores(model, tokenizer, posts.briefs[:12], posts.verbalizations[:12])
-    assert some == pytest.approx([_by_hand(model, tokenizer, b, v) for b, v in zip(posts.briefs[:12], posts.verbalizations[:12], strict=True)], abs=1e-5)
+    assert some == pytest.approx(
+        [_by_hand(model, tokenizer, b, v) for b, v in zip(posts.briefs[:12], posts.verbalizations[:12], strict=True)], abs=1e-5
+    )
 
 
 def _by_hand(model, tokenizer, brief, verbalization) -> float:

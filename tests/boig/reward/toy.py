@@ -138,7 +138,12 @@ def _negatives(rng: np.random.Generator, rows: list[dict]) -> list[dict]:
     chosen = rng.choice(len(train), size=max(1, len(train) // 8), replace=False)
     other = [[r for r in train if r["industry"] != train[i]["industry"]] for i in chosen]
     return [
-        {"post_id": train[i]["post_id"], "picture_id": str(rng.choice([r["picture_id"] for r in far])), "kpi": float(rng.uniform(0, 15)), "bucket": "low"}
+        {
+            "post_id": train[i]["post_id"],
+            "picture_id": str(rng.choice([r["picture_id"] for r in far])),
+            "kpi": float(rng.uniform(0, 15)),
+            "bucket": "low",
+        }
         for i, far in zip(chosen, other, strict=True)
         if far
     ]

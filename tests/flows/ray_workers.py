@@ -1,0 +1,34 @@
+"""What the tests of `flows.on_ray` send to Ray: importable there by name."""
+
+import os
+
+
+class Doubler:
+    """Doubles `number`; refuses a negative factor when made, and a negative number when called."""
+
+    def __init__(self, factor: int):
+        if factor < 0:
+            raise ValueError(f"factor is {factor}, must not be negative")
+        self.factor = factor
+
+    def __call__(self, rows: list[dict]) -> list[dict]:
+        if any(row["number"] < 0 for row in rows):
+            raise ValueError("a negative number")
+        return [{**row, "product": row["number"] * self.factor, "together": len(rows), "cwd": os.getcwd()} for row in rows]
+
+
+class Counting:
+    """A stand-in reporter that survives pickling."""
+
+    def curve(self, step: int, **values: float) -> None:
+        assert values
+
+
+def rank(config: dict) -> dict:
+    """What a rank of a training sees."""
+    import torch.distributed as distributed
+
+    if config["fail"]:
+        raise ValueError("the loss is not finite")
+    config["report"].curve(0, loss=1.0)
+    return {"ranks": distributed.get_world_size() if distributed.is_initialized() else 1}

@@ -1,0 +1,73 @@
+"""Fan-out on a real local Ray: order, composition of batches, exceptions as themselves."""
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flows.on_ray import ActorPool, map_batches, train
+
+pytestmark = pytest.mark.slow
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[object]:
+    """The workers' module, under a name that Ray's processes can import too."""
+    import ray
+
+    sys.path.insert(0, str(HERE))
+    spec = importlib.util.find_spec("ray_workers")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["ray_workers"] = module
+    spec.loader.exec_module(module)
+    yield module
+    ray.shutdown()
+    sys.path.remove(str(HERE))
+
+
+def test_rows_come_back_in_order_whatever_they_hold_and_however_many_workers_there_are(workers):
+    rows = [{"number": i, "odd": None if i % 2 else [i], "picture": np.full((2, 2, 3), i, np.uint8)} for i in range(23)]
+    answers = [
+        map_batches(rows, workers.Doubler, {"factor": 3}, batch_size=4, workers=count, cpus_per_worker=1, label="rows") for count in (1, 2)
+    ]
+    assert [row["product"] for row in answers[0]] == [3 * i for i in range(23)]
+    assert [row["together"] for row in answers[0]] == [4] * 20 + [3] * 3
+    assert {row["cwd"] for row in answers[0]} == {str(Path.cwd())}
+    for one, two in zip(*answers, strict=True):
+        np.testing.assert_array_equal(one.pop("picture"), two.pop("picture"))
+        assert one == two
+
+
+def test_no_rows_cost_nothing(workers):
+    assert map_batches([], workers.Doubler, {"factor": -1}, batch_size=4, workers=2, cpus_per_worker=1, label="rows") == []
+
+
+@pytest.mark.parametrize(("factor", "number", "message"), [(-1, 1, "factor is -1"), (1, -1, "a negative number")])
+def test_what_a_worker_raises_arrives_as_itself(factor: int, number: int, message: str, workers):
+    with pytest.raises(ValueError, match=message) as raised:
+        map_batches([{"number": number}], workers.Doubler, {"factor": factor}, batch_size=1, workers=1, cpus_per_worker=1, label="rows")
+    assert "in a Ray worker" in raised.value.__notes__[0]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_training_runs_on_all_ranks_and_rank_0_answers(count: int, workers):
+    config = {"fail": False, "report": workers.Counting()}
+    assert train(workers.rank, config, workers=count, cpus_per_worker=1, gpus_per_worker=0, label="train") == {"ranks": count}
+
+
+def test_what_a_training_raises_arrives_as_itself(workers):
+    config = {"fail": True, "report": workers.Counting()}
+    with pytest.raises(ValueError, match="the loss is not finite"):
+        train(workers.rank, config, workers=1, cpus_per_worker=1, gpus_per_worker=0, label="train")
+
+
+def test_actors_work_while_the_caller_does_and_answer_in_any_order(workers):
+    with ActorPool(workers.Doubler, {"factor": 2}, size=2, cpus=1) as pool:
+        futures = [pool.submit([{"number": i}]) for i in range(5)]
+        assert [future.result()[0]["product"] for future in reversed(futures)] == [8, 6, 4, 2, 0]
+        with pytest.raises(ValueError, match="a negative number"):
+            pool.submit([{"number": -1}]).result()

@@ -1,0 +1,83 @@
+"""The whole pipeline at its smallest size, from a clean copy of the project."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from boig.params import SECTIONS
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clean copy, after `python -m flows.repro --profile smoke`."""
+    root = tmp_path_factory.mktemp("smoke") / "project"
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for name in listed.stdout.split("\0"):
+        if name and (ROOT / name).is_file() and not name.startswith(("metrics/", "dvc.lock")):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, root / name)
+    subprocess.run(["git", "init", "-q"], cwd=root, check=True)
+    done = repro(root)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    return root
+
+
+def repro(root: Path) -> subprocess.CompletedProcess:
+    env = {name: value for name, value in os.environ.items() if name not in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS", "PREFECT_API_URL")}
+    return subprocess.run(
+        [sys.executable, "-m", "flows.repro", "--profile", "smoke"], cwd=root, env=env, capture_output=True, text=True, check=False
+    )
+
+
+def test_every_stage_leaves_its_metrics_under_the_profiles_name(project: Path):
+    for stage in SECTIONS:
+        assert json.loads((project / "metrics" / "smoke" / f"{stage}.json").read_text())
+    assert not list((project / "metrics").glob("*.json")), "a profile wrote the default's metrics"
+    assert (project / "reports" / "smoke" / "report.html").stat().st_size > 1000
+    assert (project / "profiles" / "smoke.lock").is_file()
+
+
+def test_the_run_is_measured(project: Path):
+    run = json.loads((project / "metrics" / "smoke" / "run.json").read_text())
+    assert list(run["stages"]) == list(SECTIONS)
+    assert run["not_run"] == []
+    assert 0.5 < run["peak_rss_gb"] < 8
+
+
+def test_a_second_run_does_nothing(project: Path):
+    before = (project / "metrics" / "smoke" / "run.json").read_text()
+    done = repro(project)
+    assert done.returncode == 0
+    assert done.stdout.count("didn't change, skipping") >= len(SECTIONS)
+    assert (project / "metrics" / "smoke" / "run.json").read_text() == before
+
+
+def test_the_run_is_in_mlflow_with_a_child_per_stage_and_its_lineage(project: Path):
+    from mlflow import MlflowClient
+
+    from boig import tracking
+
+    uri = f"sqlite:///{project / 'mlflow.db'}"
+    client = MlflowClient(uri)
+    parents = [
+        run for run in client.search_runs([client.get_experiment_by_name("boig").experiment_id]) if run.info.run_name == "pipeline (smoke)"
+    ]
+    assert len(parents) == 1
+    children = tracking.children(tracking.Run(uri, parents[0].info.run_id))
+    assert set(children) == set(SECTIONS)
+    tags = client.get_run(children["evaluate"].run_id).data.tags
+    assert tags["profile"] == "smoke"
+    assert tags["dvc.out.reports/report.html"]
+    assert tags["dvc.dep.data/posts"]
+    assert tags["prefect.flow_run_id"]
+    assert tags["ray.job_id"]
