@@ -18,7 +18,6 @@ QUIET = {
     "RAY_memory_monitor_refresh_ms": "0",  # the pipeline's peak is bounded by its parameters; no worker is killed on a guess
     "RAY_prestart_worker_first_driver": "0",  # a worker takes seconds of a core to start: none on a guess
     "RAY_enable_worker_prestart": "0",
-    "RAY_BACKEND_LOG_LEVEL": "fatal",  # errors that matter arrive as exceptions; the rest is noise about Ray's own actors
     "RAY_DEDUP_LOGS": "1",
     "RAY_TRAIN_V2_ENABLED": "1",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",

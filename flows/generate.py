@@ -34,9 +34,11 @@ def main(
 
 def _answer(account: str, caption: str, kpi: str, n: int, out: Path, when: datetime, industry: str, method: str, seed: int) -> None:
     from boig.params import load
+    from boig.sections.evaluate import Evaluate
     from tasks import generate as tasks  # torch and diffusers: not for --help
 
     section = load("evaluate")
+    assert isinstance(section, Evaluate)
     wanted = tasks.Wanted.of(kpi, section.wanted)
     brief = tasks.brief_of(account, industry, caption, when)
     chosen = method or tasks.default_method(wanted)

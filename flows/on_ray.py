@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import ray
 from tqdm import tqdm
 
@@ -61,7 +62,7 @@ def map_batches(
         ray.data.from_items([{"batch": pickle.dumps(batch, protocol=5)} for batch in batches], override_num_blocks=len(batches))
         .map_batches(
             _BatchWorker,
-            fn_constructor_args=(_Workspace.here(), worker, worker_args),
+            fn_constructor_args=(_Sealed.of((worker, worker_args)),),
             batch_size=1,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=min(workers, len(batches))),
@@ -113,7 +114,7 @@ def train(
     resources = {"CPU": cpus_per_worker} | ({"GPU": gpus_per_worker} if gpus_per_worker else {})
     trainer = TorchTrainer(
         _run_rank,
-        train_loop_config={"fn": fn, "config": config, "workspace": _Workspace.here()},
+        train_loop_config={"job": _Sealed.of((fn, config))},
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus_per_worker > 0, resources_per_worker=resources),
         run_config=RunConfig(name=name, storage_path=str(storage), failure_config=FailureConfig(max_failures=MAX_RESTARTS)),
     )
@@ -150,7 +151,7 @@ class ActorPool:
         """Start `size` actors, each `worker(**worker_args)` with its own share of cores and GPUs."""
         _connect(cpus, gpus)
         actor = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=MAX_RESTARTS, max_task_retries=MAX_RESTARTS)(_Actor)
-        self._actors = [actor.remote(_Workspace.here(), worker, worker_args) for _ in range(size)]
+        self._actors = [actor.remote(_Sealed.of((worker, worker_args))) for _ in range(size)]
         self._submitted = 0
 
     def submit(self, *args: Any) -> Future:
@@ -196,21 +197,26 @@ def _quiet_ray_data() -> None:
 
 
 @dataclass(frozen=True)
-class _Workspace:
-    """The driver's working folder. Paths in arguments are relative to it, so workers go there first."""
+class _Sealed:
+    """Something pickled, with the driver's working folder and module path: a worker goes there before it unpickles.
+
+    Paths in arguments are relative to the working folder, and what is pickled by reference must be found in the same places.
+    """
 
     root: str
+    path: tuple[str, ...]
+    payload: bytes
 
     @classmethod
-    def here(cls) -> "_Workspace":
-        return cls(os.getcwd())
+    def of(cls, thing: Any) -> "_Sealed":
+        return cls(os.getcwd(), tuple(entry for entry in sys.path if os.path.isdir(entry)), cloudpickle.dumps(thing))
 
-    def enter(self) -> None:
+    def open(self) -> Any:
         if not os.path.isdir(self.root):
             raise FileNotFoundError(f"this Ray node has no {self.root}; mount the workspace at the same path on every node")
         os.chdir(self.root)
-        if self.root not in sys.path:
-            sys.path.insert(0, self.root)
+        sys.path.extend(entry for entry in (self.root, *self.path) if entry not in sys.path)
+        return cloudpickle.loads(self.payload)
 
 
 @dataclass(frozen=True)
@@ -232,15 +238,15 @@ class _Raised:
 class _BatchWorker:
     """What Ray Data's actors run: unpickle a batch, call the worker, pickle its answer."""
 
-    def __init__(self, workspace: _Workspace, worker: type, worker_args: dict):
-        workspace.enter()
-        self._make: Callable[[], Callable] | None = lambda: worker(**worker_args)
-        self._worker: Callable | None = None
+    def __init__(self, job: _Sealed):
+        self._job = job
+        self._worker: Callable[[list[dict]], list[dict]] | None = None
 
     def __call__(self, table: Any) -> dict:
         try:
             if self._worker is None:  # here, not in the constructor: so its exception too can travel as an answer
-                self._worker = self._make()
+                worker, arguments = self._job.open()
+                self._worker = worker(**arguments)
             answers = [self._worker(pickle.loads(batch.as_py())) for batch in table["batch"]]
         except Exception as error:  # noqa: BLE001 - raised again by the driver
             answers = [_Raised.of(error)]
@@ -250,27 +256,28 @@ class _BatchWorker:
 class _Actor:
     """What the actors of an `ActorPool` run."""
 
-    def __init__(self, workspace: _Workspace, worker: type, worker_args: dict):
-        workspace.enter()
-        self._worker = worker(**worker_args)
+    def __init__(self, job: _Sealed):
+        worker, arguments = job.open()
+        self._worker = worker(**arguments)
 
     def call(self, *args: Any) -> Any:
         return self._worker(*args)
 
 
-def _run_rank(job: dict) -> Any:
+def _run_rank(loop: dict) -> Any:
     """What a rank of Ray Train runs."""
     from ray.train import get_context
 
-    job["workspace"].enter()
+    config: dict = {}
     try:
-        return job["fn"](job["config"])
+        fn, config = loop["job"].open()
+        return fn(config)
     except Exception as error:
         if get_context().get_world_size() > 1:
             raise  # the other ranks wait in a collective: only a failed rank ends the group
         return _Raised.of(error)
     finally:
-        for value in job["config"].values():
+        for value in config.values():
             if isinstance(value, Reporter):
                 value.flush()
 

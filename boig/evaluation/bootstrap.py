@@ -19,6 +19,8 @@ from scipy.stats import norm, rankdata, t
 DRAWS = 2000  # error of a 95 % bound about 3 % of the interval's width
 LEVEL = 0.95
 _CHUNK = 4_000_000  # weights held at a time, 32 MB
+Column = Sequence[float] | np.ndarray
+"""One number per row, (N,)."""
 
 
 class Estimate(TypedDict):
@@ -37,7 +39,7 @@ def tidy(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-def _rows(arrays: Sequence[Sequence[float]], clusters: Sequence) -> tuple[list[np.ndarray], np.ndarray]:
+def _rows(arrays: Sequence[Column], clusters: Sequence) -> tuple[list[np.ndarray], np.ndarray]:
     """The columns as float64 and the cluster number of each row.
 
     Raises:
@@ -74,7 +76,7 @@ def _interval(samples: np.ndarray, point: float, rows: int, clusters: int) -> Es
     return Estimate(mean=tidy(point), lo=tidy(min(lo, point)), hi=tidy(max(hi, point)), n=rows)
 
 
-def estimate(values: Sequence[float], clusters: Sequence, *, seed: int, draws: int = DRAWS) -> Estimate:
+def estimate(values: Column, clusters: Sequence, *, seed: int, draws: int = DRAWS) -> Estimate:
     """The mean of `values` and its 95 % interval.
 
     Args:
@@ -89,14 +91,14 @@ def estimate(values: Sequence[float], clusters: Sequence, *, seed: int, draws: i
     return ratio(values, np.ones(len(values)), clusters, seed=seed, draws=draws)
 
 
-def difference(a: Sequence[float], b: Sequence[float], clusters: Sequence, *, seed: int, draws: int = DRAWS) -> Estimate:
+def difference(a: Column, b: Column, clusters: Sequence, *, seed: int, draws: int = DRAWS) -> Estimate:
     """The mean of the paired difference a − b, row by row."""
     if len(a) != len(b):
         raise ValueError(f"a paired difference needs equal lengths, got {len(a)} and {len(b)}")
     return estimate(np.asarray(a, np.float64) - np.asarray(b, np.float64), clusters, seed=seed, draws=draws)
 
 
-def ratio(a: Sequence[float], b: Sequence[float], clusters: Sequence, *, seed: int, draws: int = DRAWS) -> Estimate:
+def ratio(a: Column, b: Column, clusters: Sequence, *, seed: int, draws: int = DRAWS) -> Estimate:
     """mean(a) / mean(b), rows resampled together."""
     (x, y), code = _rows((a, b), clusters)
     count = int(code.max()) + 1
@@ -139,7 +141,7 @@ def _correlation(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> np.ndarray:
         return np.where(spread > 0, (w * dx * dy).sum(1) / np.sqrt(spread), np.nan)
 
 
-def pearson(x: Sequence[float], y: Sequence[float], clusters: Sequence, *, seed: int, draws: int = DRAWS) -> Estimate:
+def pearson(x: Column, y: Column, clusters: Sequence, *, seed: int, draws: int = DRAWS) -> Estimate:
     """Pearson correlation of two columns; 0 where one of them is constant (no rank information, rather than no number)."""
     (a, b), code = _rows((x, y), clusters)
     a, b = a - a.mean(), b - b.mean()  # the sums below lose no digits
@@ -169,7 +171,7 @@ def _resampled_ranks(values: np.ndarray, w: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def spearman(x: Sequence[float], y: Sequence[float], clusters: Sequence, *, seed: int, draws: int = DRAWS) -> Estimate:
+def spearman(x: Column, y: Column, clusters: Sequence, *, seed: int, draws: int = DRAWS) -> Estimate:
     """Spearman rank correlation, ranked anew in each resample; 0 where a column is constant."""
     (a, b), code = _rows((x, y), clusters)
     count = int(code.max()) + 1
@@ -182,9 +184,7 @@ def spearman(x: Sequence[float], y: Sequence[float], clusters: Sequence, *, seed
     return _interval(np.concatenate(samples), point if np.isfinite(point) else 0.0, len(a), count)
 
 
-def statistic(
-    fn: Callable[..., float], arrays: Sequence[Sequence[float]], clusters: Sequence, *, seed: int, draws: int = DRAWS
-) -> Estimate:
+def statistic(fn: Callable[..., float], arrays: Sequence[Column], clusters: Sequence, *, seed: int, draws: int = DRAWS) -> Estimate:
     """Any statistic of whole rows: `fn(*columns)` runs once per draw on a resampled copy. Slower than the functions above.
 
     Args:

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 
 INK, GRID, BLUE, GRAY = "#22303c", "#e3e7ea", "#2b6cb0", "#8a98a5"
 COLORS = ("#2b6cb0", "#d9730d", "#2f855a", "#b83280", "#6b46c1", "#718096")
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.hashsalt": "boig", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 10,
     "axes.edgecolor": GRAY, "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK, "ytick.color": INK,
     "axes.grid": True, "grid.color": GRID, "axes.axisbelow": True, "axes.spines.top": False, "axes.spines.right": False,

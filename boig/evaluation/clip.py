@@ -1,5 +1,7 @@
 """A CLIP-like model of transformers: features for the distances, and a text–picture score. Any hub id or folder."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch.nn import functional
@@ -43,7 +45,7 @@ class Clip:
         return (np.concatenate(parts) * self.features(pictures)).sum(1)
 
 
-def _unit(output: object) -> np.ndarray:
+def _unit(output: Any) -> np.ndarray:
     """Embeddings as unit rows; transformers 5 wraps them in an output object, older ones return the tensor."""
     vectors = output if isinstance(output, torch.Tensor) else output.pooler_output
     return functional.normalize(vectors.float(), dim=-1).cpu().numpy().astype(np.float64)

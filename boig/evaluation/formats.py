@@ -13,6 +13,18 @@ def mean_of(value: Value) -> float | None:
     return value["mean"] if isinstance(value, Mapping) else value
 
 
+def known(value: Value) -> float:
+    """The number itself, where there must be one.
+
+    Raises:
+        ValueError: there is none.
+    """
+    number = mean_of(value)
+    if number is None:
+        raise ValueError("a number is missing from a metrics file; run the stage that writes it again")
+    return number
+
+
 def significant(number: float, digits: int = 3) -> str:
     """Plain notation with so many significant digits, thousands separated: 1,234, 0.0123, 12.3."""
     if number == 0:

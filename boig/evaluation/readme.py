@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from boig.evaluation import tables
-from boig.evaluation.formats import COLUMNS, mean_of, percent
+from boig.evaluation.formats import COLUMNS, known, percent
 from boig.evaluation.goals import generation_goals, reward_goals
 
 GRID = "docs/methods.png"
@@ -55,7 +55,7 @@ def _goals(metrics: Mapping[str, Mapping]) -> str:
 def _run(metrics: Mapping[str, Mapping]) -> str:
     run = metrics["run"]
     return (
-        f"`make repro` took {mean_of(run['wall_s']) / 60:.0f} min on {run['cores']} cores "
+        f"`make repro` took {known(run['wall_s']) / 60:.0f} min on {run['cores']} cores "
         f"with at most {run['peak_rss_gb']:.1f} GB of memory; "
         f"a second run, with nothing to do, {run['noop_s']:.1f} s.\n"
     )
@@ -67,7 +67,7 @@ def _grid(_: Mapping[str, Mapping]) -> str:
 
 def _ceiling(metrics: Mapping[str, Mapping]) -> str:
     shares = metrics["simulate"]["variance_share"]
-    return ", ".join(f"{name} {percent(mean_of(shares[name]))}" for name in ("picture", "context", "noise")) + "\n"
+    return ", ".join(f"{name} {percent(known(shares[name]))}" for name in ("picture", "context", "noise")) + "\n"
 
 
 BLOCKS: dict[str, tuple[Callable[[Mapping[str, Mapping]], str], tuple[str, ...]]] = {

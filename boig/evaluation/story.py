@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from boig.evaluation import charts, tables
-from boig.evaluation.formats import COLUMNS, mean_of, percent, signed_percent
+from boig.evaluation.formats import COLUMNS, known, mean_of, percent, signed_percent
 from boig.evaluation.goals import generation_goals, reward_goals
 from boig.evaluation.report import Block, Cell, ChartBlock, GridBlock, Part, Report, TableBlock
 
@@ -72,7 +72,7 @@ def _facts(found: Findings) -> list[tuple[str, str]]:
         facts.append((signed_percent(ours["true_uplift"]["mean"]), f"expected likes of {name} over base, under the true law"))
     if ours and ours["judge_win_rate"]:
         facts.append((percent(ours["judge_win_rate"]["mean"]), f"of {name}’s pictures preferred to base by the independent judge"))
-    if "boigsd" in evaluate:
+    if ours and "boigsd" in evaluate:
         facts.append((f"{ours['vendi']['mean'] / evaluate['base']['vendi']['mean']:.2f} ×", "of base’s diversity kept (Vendi)"))
     pearson = mean_of(found.metrics.get("train_reward", {}).get("test_time", {}).get("reward", {}).get("pearson"))
     if pearson is not None:
@@ -192,7 +192,7 @@ def _data(found: Findings) -> Part | None:
     rows: list[tuple[Cell, ...]] = []
     simulate, ingest, seen = (found.metrics.get(stage, {}) for stage in ("simulate", "ingest", "verbalize"))
     if simulate:
-        shares = ", ".join(f"{name} {percent(mean_of(value))}" for name, value in simulate.get("variance_share", {}).items())
+        shares = ", ".join(f"{name} {percent(known(value))}" for name, value in simulate.get("variance_share", {}).items())
         count = f"{simulate['posts']:,} posts, law seed {simulate['law_seed']}"
         rows.append((Cell("Simulated feed"), Cell(count), Cell(f"variance: {shares}")))
     if ingest:

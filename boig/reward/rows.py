@@ -13,9 +13,6 @@ from boig.reward.encoder import Numbers
 from boig.reward.settings import Fit
 from boig.verbalizer.form import Verbalization
 
-_SMALL_COVERAGE = 0.06  # four by four pixels of sixteen; what a detector or a compression may lose
-
-
 @dataclass(frozen=True)
 class Posts:
     """Briefs with what their pictures show and the KPI that they got, row by row."""
@@ -33,8 +30,8 @@ class TrainingRows:
     """Training posts as arguments of a model's `forward`, with augmentation; hidden states are computed once where BoigLLM is frozen."""
 
     def __init__(self, posts: Posts, backbone: nn.Module, tokenizer: PreTrainedTokenizerBase, numbers: Numbers, rule: Fit):
-        self._numbers, self._rule, self._pad = numbers, rule, tokenizer.pad_token_id
-        self._raw = numbers.picture.encode(posts.briefs, posts.verbalizations)  # (N, P)
+        self._rule, self._pad = rule, tokenizer.pad_token_id
+        self._picture = numbers.standardize(numbers.picture.encode(posts.briefs, posts.verbalizations))  # (N, P)
         both = (posts.briefs, [encoder.anonymous(b) for b in posts.briefs])
         self._context = np.stack([numbers.context.encode(briefs) for briefs in both])  # (2, N, C)
         self._ids = [encoder.tokens(briefs, posts.verbalizations, tokenizer) for briefs in both]  # (2, N)
@@ -42,12 +39,9 @@ class TrainingRows:
         self._text = torch.stack([encoder.pooled(backbone, ids, self._pad) for ids in self._ids]) if frozen else None  # (2, N, 2 D)
 
     def inputs(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, torch.Tensor]:
-        """Arguments of `forward` for rows (B,): some accounts hidden, some small colors left out of the numbers."""
+        """Arguments of `forward` for rows (B,), some of them with their account hidden."""
         hide = (rng.random(len(rows)) < self._rule.account_dropout).astype(np.int64)
-        raw = self._raw[rows]
-        cover = raw[:, :40]
-        cover[(cover < _SMALL_COVERAGE) & (rng.random(cover.shape) < self._rule.color_dropout)] = 0.0
-        numbers = {"picture": torch.from_numpy(self._numbers.standardize(raw)), "context": torch.from_numpy(self._context[hide, rows])}
+        numbers = {"picture": torch.from_numpy(self._picture[rows]), "context": torch.from_numpy(self._context[hide, rows])}
         if self._text is not None:
             return numbers | {"text": self._text[torch.from_numpy(hide), torch.from_numpy(rows)]}
         return numbers | self._padded([self._ids[h][r] for h, r in zip(hide, rows, strict=True)])

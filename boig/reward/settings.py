@@ -56,8 +56,6 @@ class Fit(Section):
     """Two posts of one account make a pair when they are of the same period of this length."""
     account_dropout: Share
     """Share of training posts whose account is hidden from the head, so that it knows what to do with an unknown one."""
-    color_dropout: Share
-    """Chance that a color of small coverage is left out of a training post's features."""
     ema: Fraction
     """Decay of the running average of the weights; the average is what is kept."""
     evaluations: Count

@@ -123,39 +123,47 @@ def shows(w: Weights, c: Case) -> float:
 
 
 def color(w: Weights, c: Case) -> float:
+    """Coverages, each times what its color family is worth to everybody."""
     return sum(w.color[family] * share for family, share in c.families.items())
 
 
 def industry_color(w: Weights, c: Case) -> float:
+    """Coverages, each times what its family is worth to this industry's audience beyond that."""
     taste = w.industry_color[c.account.industry]
     return sum(taste[family] * share for family, share in c.families.items())
 
 
 def brand(w: Weights, c: Case) -> float:
+    """Coverage of the account's brand color."""
     return c.families[FAMILY[c.account.brand]]
 
 
 def tone(w: Weights, c: Case) -> float:
+    """Shares of warm and cool pixels, times their worth."""
     warm, _, cool = c.facts.tones
     return w.tone["warm"] * warm + w.tone["cool"] * cool
 
 
 def season_tone(w: Weights, c: Case) -> float:
+    """Warm minus cool, times what the season makes of it."""
     warm, _, cool = c.facts.tones
     return w.season_tone[season_of(c.brief.created_at)] * (warm - cool)
 
 
 def kind(w: Weights, c: Case) -> float:
+    """What the shown kinds are worth in this industry, on average."""
     worth = w.kind[c.account.industry]
     kinds = [k for k, _ in c.facts.products]
     return sum(worth[k] for k in kinds) / max(1, len(kinds))
 
 
 def size(w: Weights, c: Case) -> float:
+    """How near the main product's side is to the best one, 0–1; 0 without a product."""
     return _bump(np.sqrt(_area(c.main[1])) - w.side, 0.14) if c.main else 0.0
 
 
 def place(w: Weights, c: Case) -> float:
+    """How near the main product's center is to the best place, 0–1; 0 without a product."""
     if not c.main:
         return 0.0
     x0, y0, x1, y1 = c.main[1]
@@ -163,24 +171,29 @@ def place(w: Weights, c: Case) -> float:
 
 
 def text(w: Weights, c: Case) -> float:
+    """A line of text, for or against."""
     return w.text * c.facts.has_text
 
 
 def contrast(w: Weights, c: Case) -> float:
+    """Contrast, saturating, for or against."""
     return w.contrast * np.tanh(c.facts.contrast / 0.2)
 
 
 def weekday(w: Weights, c: Case) -> float:
+    """The weekday's worth."""
     return w.weekday[c.brief.created_at.weekday()]
 
 
 def hour(w: Weights, c: Case) -> float:
+    """A wave over the day with one best hour, UTC."""
     now = c.brief.created_at.hour + c.brief.created_at.minute / 60
     angle = 2 * np.pi * (now - w.hour[0]) / 24
     return float(np.cos(angle) + w.hour[1] * np.cos(2 * angle))
 
 
 def caption(w: Weights, c: Case) -> float:
+    """Cues of the caption and the occasions that it names, each times its worth."""
     said = c.brief.caption
     words = _WORD.findall(said.lower())
     occasions = [o for o in OCCASIONS if o in words or f"{o}s" in words]

@@ -70,7 +70,8 @@ class TemplateCaptioner:
 
 def _one(picture: np.ndarray, names: np.ndarray, objects: tuple[ObjectBox, ...]) -> str:
     """picture (H, W, 3) uint8 and the palette index of each pixel (H, W)."""
-    mask = outside(*names.shape, [o.box for o in objects])
+    height, width = names.shape
+    mask = outside(height, width, [o.box for o in objects])
     ground = background(picture, names, mask)
     seen = sorted((o for o in objects if o.label != TEXT), key=lambda o: (o.box[0] + o.box[2], o.label))
     products = [(body_color(names, o.box, mask), o.label) for o in seen]

@@ -84,6 +84,7 @@ class GridNet(nn.Module):
         self.early = nn.Sequential(_conv(3, w, 2), _conv(w, 2 * w, 2), _conv(2 * w, 2 * w))
         self.late = nn.Sequential(_conv(2 * w, 4 * w, 2), *(_Residual(4 * w) for _ in range(config.blocks)))
         self.head = nn.Conv2d(4 * w, len(config.labels) + 4, 1)
+        assert self.head.bias is not None
         nn.init.constant_(self.head.bias[: len(config.labels)], -4.0)  # objects are rare among the cells
         self.whole = (
             nn.Sequential(nn.Linear(10 * w, 4 * w), nn.ReLU(), nn.Linear(4 * w, len(config.families) + 1)) if config.families else None
@@ -127,7 +128,8 @@ def load(folder: Path, device: str = "cpu") -> tuple[GridNet, str]:
     weights = (folder / "model.safetensors").read_bytes()
     net.load_state_dict(load_file(folder / "model.safetensors"))
     _fold(net.eval().requires_grad_(False))
-    return net.to(device, memory_format=torch.channels_last), f"{folder.name}@{hashlib.sha256(weights).hexdigest()[:12]}"
+    net = net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+    return net, f"{folder.name}@{hashlib.sha256(weights).hexdigest()[:12]}"
 
 
 def _fold(module: nn.Module) -> None:

@@ -9,7 +9,7 @@ import torch
 from boig.verbalizer.version import model_id
 
 
-def load_pretrained(auto_class: type, model: str, revision: str, **arguments: Any) -> Any:
+def load_pretrained(auto_class: Any, model: str, revision: str, **arguments: Any) -> Any:
     """`auto_class.from_pretrained` without remote code.
 
     Args:
@@ -45,7 +45,7 @@ class Pretrained:
     """Half precision on a GPU, float32 elsewhere."""
 
 
-def load(model_class: type, processor_class: type, model: str, revision: str, device: str) -> Pretrained:
+def load(model_class: Any, processor_class: Any, model: str, revision: str, device: str) -> Pretrained:
     """Model and processor of a folder or a hub id.
 
     Raises:

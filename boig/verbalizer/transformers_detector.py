@@ -1,5 +1,7 @@
 """Any object-detection or zero-shot object-detection model of transformers behind the `Detector` interface."""
 
+import re
+
 import numpy as np
 import torch
 from transformers import AutoImageProcessor, AutoModelForObjectDetection, AutoModelForZeroShotObjectDetection, AutoProcessor
@@ -11,6 +13,7 @@ from boig.verbalizer.pretrained import Pretrained, load
 
 _MAX_IOU = 0.6  # DETR-like models suppress by themselves; this catches two labels on one thing
 _BATCH = 16
+_WORDS = re.compile(r"[a-z0-9]+")
 _NO_LABEL = "N/A"  # gaps in COCO's numbering, as DETR names them
 
 
@@ -73,20 +76,30 @@ class ZeroShotDetector:
                 self.backend.net(**inputs), threshold=self.threshold, target_sizes=[batch.shape[1:3]] * len(batch), text_labels=asked
             )
             for answer in answers:
-                found.append(_objects(answer["text_labels"], answer["boxes"], answer["scores"], batch.shape[1:3], self.labels))
+                names = [asked_label(phrase, self.labels) for phrase in answer["text_labels"]]
+                found.append(_objects(names, answer["boxes"], answer["scores"], batch.shape[1:3]))
         return found
 
 
-def _objects(
-    names: list[str], boxes: torch.Tensor, scores: torch.Tensor, size: tuple[int, ...], allowed: tuple[str, ...] = ()
-) -> tuple[ObjectBox, ...]:
-    """Objects from boxes in pixels (n, 4); names that are no labels, and boxes outside the picture, are dropped."""
+def asked_label(phrase: str, labels: tuple[str, ...]) -> str:
+    """The label that a model's phrase means; empty where it means none.
+
+    OWLv2 gives the label itself, Grounding DINO whatever part of its prompt it matched ("coffee", "cup. [SEP]").
+    """
+    said = set(_WORDS.findall(phrase.lower()))
+    asked = [set(_WORDS.findall(label.lower())) for label in labels]
+    best = max(range(len(labels)), key=lambda i: (len(said & asked[i]) / max(len(asked[i]), 1), len(said & asked[i]), -i))
+    return labels[best] if said & asked[best] else ""
+
+
+def _objects(names: list[str], boxes: torch.Tensor, scores: torch.Tensor, size: tuple[int, ...]) -> tuple[ObjectBox, ...]:
+    """Objects from boxes in pixels (n, 4); those without a name, and boxes outside the picture, are dropped."""
     height, width = size
     scale = np.array([width, height, width, height], np.float64)
     shares = np.clip(boxes.float().cpu().numpy().astype(np.float64).reshape(-1, 4) / scale, 0.0, 1.0)
     objects = [
         ObjectBox(name, tuple(box), float(score))
         for name, box, score in zip(names, shares.tolist(), scores.float().cpu().tolist(), strict=True)
-        if name != _NO_LABEL and (not allowed or name in allowed) and box[2] > box[0] and box[3] > box[1]
+        if name not in ("", _NO_LABEL) and box[2] > box[0] and box[3] > box[1]
     ]
     return suppress(objects, _MAX_IOU)

@@ -11,7 +11,7 @@ import numpy as np
 
 from boig.verbalizer.captioner import Captioner, TemplateCaptioner
 from boig.verbalizer.detector import Detector
-from boig.verbalizer.form import MAX_COLORS, MAX_OBJECTS, ColorShare, ObjectBox, Verbalization
+from boig.verbalizer.form import MAX_COLORS, MAX_OBJECTS, Box, ColorShare, ObjectBox, Verbalization
 from boig.verbalizer.palette import NAMES, check_pictures, shares
 from boig.verbalizer.settings import CaptionerSettings, DetectorSettings
 
@@ -63,9 +63,15 @@ def round_tones(tones: np.ndarray) -> tuple[float, float, float]:
 
 def largest(found: tuple[ObjectBox, ...]) -> tuple[ObjectBox, ...]:
     """The largest objects, at most `MAX_OBJECTS`, boxes in two decimals; what rounds to no area is dropped."""
-    rounded = [replace(o, box=tuple(round(min(max(v, 0.0), 1.0), 2) for v in o.box), score=round(o.score, 3)) for o in found]
+    rounded = [replace(o, box=_hundredths(o.box), score=round(o.score, 3)) for o in found]
     kept = [o for o in rounded if o.box[2] > o.box[0] and o.box[3] > o.box[1]]
     return tuple(sorted(kept, key=lambda o: (-round(o.area, 6), o.label, o.box))[:MAX_OBJECTS])
+
+
+def _hundredths(box: Box) -> Box:
+    """The box inside the picture, two decimals."""
+    x0, y0, x1, y1 = (round(min(max(v, 0.0), 1.0), 2) for v in box)
+    return x0, y0, x1, y1
 
 
 def plain(caption: str) -> str:

@@ -10,7 +10,7 @@ from boig.language.model import load
 class Describer:
     """Rows {brief, bucket, kpi} gain `text`, the canonical JSON of the described picture."""
 
-    def __init__(self, model: str, device: str, batch_size: int) -> None:
+    def __init__(self, model: str, device: str, dtype: str, batch_size: int) -> None:
         """Load BoigLLM from its folder.
 
         Raises:
@@ -18,7 +18,7 @@ class Describer:
         """
         if not Path(model).is_dir():
             raise FileNotFoundError(f"{model} is missing; run `dvc repro train_boigllm`")
-        self._model, self._tokenizer = load(model, device=device)
+        self._model, self._tokenizer = load(model, dtype=dtype, device=device)
         self._batch_size = batch_size
 
     def __call__(self, rows: list[dict]) -> list[dict]:

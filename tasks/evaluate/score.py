@@ -93,7 +93,7 @@ class Scorer:
             side: px; every picture is brought to this size first, real ones too.
         """
         self._verbalizer = build_verbalizer(eyes.verbalizer, eyes.device)
-        self._reward, self._judge = Reward.load(Path(eyes.reward)), Judge.load(Path(eyes.judge))
+        self._reward, self._judge = Reward.load(Path(eyes.reward), device=eyes.device), Judge.load(Path(eyes.judge))
         self._truth = SimulatedTruth(Reference.load(Path(eyes.reference), eyes.device), Law.load(Path(eyes.law))) if eyes.law else None
         self._space = build_features(eyes.features, device=eyes.device)
         self._clip = Clip(eyes.text.model, eyes.text.revision or None, device=eyes.device) if eyes.text.kind == "clip" else None

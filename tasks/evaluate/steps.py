@@ -4,6 +4,7 @@ Between the steps lie Parquet files in the scratch folder; a step whose file is 
 """
 
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +86,8 @@ def describe(section: Evaluate, on: Ground, scratch: Path, fan_out: FanOut) -> N
     def made() -> list[dict]:
         wanted = section.wanted.model_dump()
         rows = [{"brief": h.brief, "bucket": b, "kpi": wanted[b]} for b in BUCKETS for h in on.held]
-        args = {"model": str(BOIGLLM), "device": section.drawing.device, "batch_size": section.describe_batch}
+        how = section.drawing
+        args = {"model": str(BOIGLLM), "device": how.device, "dtype": how.dtype, "batch_size": section.describe_batch}
         found = fan_out(rows, Describer, args, batch_size=section.describe_batch, label="describe")
         return [{"bucket": r["bucket"], "text": r["text"]} for r in found]
 
@@ -122,8 +124,8 @@ def _prompts(section: Evaluate, on: Ground, scratch: Path) -> dict[str, list[str
         }
         known = [r for r in POSTS.read().to_pylist() if r["split"] == "train" and r["picture_id"] in said]
         texts = [picture_prompt(r["caption"]) for r in known]
-        shown = [said[r["picture_id"]] for r in known]
-        found["retrieved"] = prompts.retrieved(captions, texts, [r["kpi"] for r in known], shown, section.neighbors)
+        pictures = [said[r["picture_id"]] for r in known]
+        found["retrieved"] = prompts.retrieved(captions, texts, [r["kpi"] for r in known], pictures, section.neighbors)
     return found
 
 
@@ -168,7 +170,7 @@ def _real_pictures(ids: set[str]) -> dict[str, bytes]:
 
 
 def conclude(section: Evaluate, on: Ground, scratch: Path, report: Reporter) -> dict:
-    """Tables, report, model card. The stage's metrics, and `made`."""
+    """Tables, report, model card; then the scratch folder goes. The stage's metrics, and `made`."""
     scores, pictures, px = _scores(on, scratch)
     accounts = [h.brief.account for h in on.reference]
     features = np.stack([scores[f"reference/{i:05d}"]["features"] for i in range(len(on.reference))])
@@ -178,6 +180,7 @@ def conclude(section: Evaluate, on: Ground, scratch: Path, report: Reporter) -> 
     card = publish.model_card(findings, section.drawing.base, section.drawing.revision)
     path = publish.publish(findings, publish.briefs_table(on.held, kept, scores), card, REPORTS, scratch, report)
     report.table("methods", [{"method": name} | _numbers(metrics[name]) for name in kept])
+    shutil.rmtree(scratch)
     return metrics | {"made": f"{len(kept)} methods on {len(on.held)} held-out briefs, see {path}"}
 
 

@@ -112,5 +112,5 @@ def test_pictures_without_verbalization_are_left_out_until_none_is_left(root: Pa
 def test_a_missing_language_model_or_table_is_named(root: Path, tmp_path: Path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         tasks.fit_reward(SECTION, tmp_path, Silent(), tmp_path / "nowhere", root)
-    with pytest.raises(FileNotFoundError, match="posts"):
+    with pytest.raises(FileNotFoundError, match="is missing"):
         tasks.read(tmp_path)

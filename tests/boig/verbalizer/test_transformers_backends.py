@@ -7,38 +7,63 @@ import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
+    BertConfig,
+    BertTokenizer,
     BlipConfig,
     BlipForConditionalGeneration,
     BlipProcessor,
     CLIPVisionConfig,
     DetrConfig,
     DetrForObjectDetection,
+    GroundingDinoConfig,
+    GroundingDinoForObjectDetection,
+    GroundingDinoProcessor,
     LlamaConfig,
     LlavaConfig,
     LlavaForConditionalGeneration,
+    LlavaNextConfig,
+    LlavaNextForConditionalGeneration,
+    LlavaNextProcessor,
     LlavaProcessor,
     Owlv2Config,
     Owlv2ForObjectDetection,
     Owlv2Processor,
     PreTrainedTokenizerFast,
     ResNetConfig,
+    SwinConfig,
     YolosConfig,
     YolosForObjectDetection,
 )
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.detr.image_processing_pil_detr import DetrImageProcessorPil
+from transformers.models.grounding_dino.image_processing_pil_grounding_dino import GroundingDinoImageProcessorPil
+from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
 from transformers.models.owlv2.image_processing_pil_owlv2 import Owlv2ImageProcessorPil
 from transformers.models.yolos.image_processing_pil_yolos import YolosImageProcessorPil
 
 from boig.verbalizer.settings import CaptionerSettings, DetectorSettings
 from boig.verbalizer.transformers_captioner import TransformersCaptioner, parse_caption
-from boig.verbalizer.transformers_detector import TransformersDetector, ZeroShotDetector
+from boig.verbalizer.transformers_detector import TransformersDetector, ZeroShotDetector, asked_label
 from boig.verbalizer.verbalizer import build_captioner, build_detector
 
+CHAT = (
+    "{% for m in messages %}{% for c in m['content'] %}{% if c['type'] == 'image' %}<image>{% else %}{{ c['text'] }}"
+    "{% endif %}{% endfor %}{% endfor %}:"
+)
 ANSWER = '{"caption": "a cup"}'
 SIZES = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
 PICTURES = np.random.default_rng(0).integers(0, 256, (3, 48, 80, 3), dtype=np.uint8)
+
+
+def vision_and_text() -> dict:
+    """The two halves of a tiny LLaVA."""
+    text = LlamaConfig(
+        vocab_size=110, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2,
+        pad_token_id=0, bos_token_id=1, eos_token_id=2,
+    )  # fmt: skip
+    vision = CLIPVisionConfig(**SIZES | {"num_hidden_layers": 2}, image_size=32, patch_size=16, projection_dim=16)
+    return {"vision_config": vision, "text_config": text}
 
 
 def characters(*special: str) -> PreTrainedTokenizerFast:
@@ -98,22 +123,32 @@ def owl(folder):
 
 
 @pytest.fixture(scope="module")
+def dino(folder):
+    backbone = SwinConfig(
+        image_size=64, patch_size=4, embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 1, 1], window_size=4,
+        out_features=["stage2", "stage3", "stage4"],
+    )  # fmt: skip
+    config = GroundingDinoConfig(
+        use_timm_backbone=False, use_pretrained_backbone=False, backbone=None, backbone_config=backbone,
+        text_config=BertConfig(**SIZES, vocab_size=9, max_position_embeddings=64), d_model=32, encoder_layers=1, decoder_layers=2,
+        encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, num_queries=5, max_text_len=32,
+    )  # fmt: skip
+    GroundingDinoForObjectDetection(config).save_pretrained(folder / "dino")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", "cup", "shoe", "?"]
+    tokenizer = BertTokenizer(vocab={word: i for i, word in enumerate(words)})
+    pictures = GroundingDinoImageProcessorPil(size={"shortest_edge": 64, "longest_edge": 96})
+    GroundingDinoProcessor(pictures, tokenizer).save_pretrained(folder / "dino")
+    return folder / "dino"
+
+
+@pytest.fixture(scope="module")
 def llava(folder):
     """A tiny LLaVA that has learned by heart to give the one strict answer."""
-    vision = CLIPVisionConfig(**SIZES | {"num_hidden_layers": 2}, image_size=32, patch_size=16, projection_dim=16)
-    text = LlamaConfig(
-        vocab_size=110, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2,
-        pad_token_id=0, bos_token_id=1, eos_token_id=2,
-    )  # fmt: skip
-    net = LlavaForConditionalGeneration(LlavaConfig(vision_config=vision, text_config=text, image_token_id=3))
-    template = (
-        "{% for m in messages %}{% for c in m['content'] %}{% if c['type'] == 'image' %}<image>{% else %}{{ c['text'] }}"
-        "{% endif %}{% endfor %}{% endfor %}:"
-    )
+    net = LlavaForConditionalGeneration(LlavaConfig(**vision_and_text(), image_token_id=3))
     processor = LlavaProcessor(
         CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}),
         characters("<pad>", "<s>", "</s>", "<image>"),
-        patch_size=16, vision_feature_select_strategy="default", num_additional_image_tokens=1, chat_template=template,
+        patch_size=16, vision_feature_select_strategy="default", num_additional_image_tokens=1, chat_template=CHAT,
     )  # fmt: skip
     batch = processor(images=list(PICTURES), text=[f"<image>Say.:{ANSWER}</s>"] * 3, return_tensors="pt")
     labels = batch["input_ids"].clone()
@@ -129,6 +164,19 @@ def llava(folder):
     net.save_pretrained(folder / "llava")
     processor.save_pretrained(folder / "llava")
     return folder / "llava"
+
+
+@pytest.fixture(scope="module")
+def llava_next(folder):
+    grid = [[32, 64], [64, 32], [64, 64]]
+    net = LlavaNextForConditionalGeneration(LlavaNextConfig(**vision_and_text(), image_token_id=3, image_grid_pinpoints=grid))
+    net.save_pretrained(folder / "llava_next")
+    LlavaNextProcessor(
+        LlavaNextImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}, image_grid_pinpoints=grid),
+        characters("<pad>", "<s>", "</s>", "<image>"),
+        patch_size=16, vision_feature_select_strategy="default", num_additional_image_tokens=1, chat_template=CHAT,
+    ).save_pretrained(folder / "llava_next")  # fmt: skip
+    return folder / "llava_next"
 
 
 @pytest.fixture(scope="module")
@@ -161,14 +209,23 @@ def test_object_detection_models_answer_in_shares_of_the_picture(name, request):
     assert TransformersDetector.load(str(path), "", 1.0).detect(PICTURES) == [(), (), ()]
 
 
-def test_zero_shot_models_are_asked_for_the_labels(owl):
-    detector = ZeroShotDetector.load(str(owl), "", 1e-4, ("cup", "shoe"))
+@pytest.mark.parametrize("name", ["owl", "dino"])
+def test_zero_shot_models_are_asked_for_the_labels(name, request):
+    path = request.getfixturevalue(name)
+    detector = ZeroShotDetector.load(str(path), "", 1e-4, ("cup", "shoe"))
     found = detector.detect(PICTURES)
     assert len(found) == 3
     assert any(found)
     assert all(inside(objects) and all(o.label in ("cup", "shoe") for o in objects) for objects in found)
     with pytest.raises(ValueError, match="labels"):
-        ZeroShotDetector.load(str(owl), "", 0.1, ())
+        ZeroShotDetector.load(str(path), "", 0.1, ())
+
+
+def test_what_a_model_calls_an_object_is_brought_back_to_the_labels():
+    labels = ("coffee cup", "shoe", "running shoe")
+    assert [asked_label(p, labels) for p in ("coffee cup", "coffee", "running shoe. [SEP]", "shoe", "[SEP]", "")] == [
+        "coffee cup", "coffee cup", "running shoe", "shoe", "", "",
+    ]  # fmt: skip
 
 
 def test_a_model_that_answers_strictly_gives_captions(llava):
@@ -201,6 +258,11 @@ def test_sampled_answers_are_repeatable_and_leave_the_global_generator_alone(lla
     first, again = (captioner._answers(PICTURES[:1], sampled=True, seed=1) for _ in range(2))
     assert first == again
     assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_a_model_that_cuts_pictures_into_tiles_is_a_captioner_too(llava_next):
+    with pytest.raises(ValueError, match="JSON"):
+        TransformersCaptioner.load(str(llava_next), "", "Say.", max_tokens=6, tries=1).caption(PICTURES, [()] * 3, [()] * 3)
 
 
 def test_a_captioner_without_a_chat_form_takes_the_prompt_as_it_is(blip):
