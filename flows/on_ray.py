@@ -105,7 +105,7 @@ def train(
         Exception: what `fn` raised, as itself.
     """
     _connect(cpus_per_worker, gpus_per_worker)
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
     from ray.train.v2.api.exceptions import WorkerGroupError
 
@@ -116,7 +116,12 @@ def train(
         _run_rank,
         train_loop_config={"job": _Sealed.of((fn, config))},
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus_per_worker > 0, resources_per_worker=resources),
-        run_config=RunConfig(name=name, storage_path=str(storage), failure_config=FailureConfig(max_failures=MAX_RESTARTS)),
+        run_config=RunConfig(
+            name=name,
+            storage_path=str(storage),
+            failure_config=FailureConfig(max_failures=MAX_RESTARTS),
+            logging_config=LoggingConfig(log_level="WARNING"),
+        ),
     )
     try:
         return _value(trainer.fit().return_value)

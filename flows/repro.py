@@ -115,6 +115,7 @@ def _reproduce(root: Path, place: Path, profile: str) -> int:
         env[lineage.PARENT_RUN] = parent.run_id
         if "RAY_ADDRESS" not in env:
             env["RAY_ADDRESS"] = stack.enter_context(services.ray_head())
+            env |= {key: value for key, value in os.environ.items() if key.startswith("RAY_AUTH_")}  # Ray sets them as it starts
         services.wait_for(env["PREFECT_API_URL"])
         outcome = _dvc(place, env)
     lineage.finish_pipeline(parent, place, outcome.did, failed=outcome.code != 0)

@@ -102,7 +102,7 @@ def fit_reward(section: TrainReward, folder: Path, report: Reporter, boigllm: Pa
         first, second = _pairs(section, tables.splits["val"])
         fitted = calibration.fit(*scores["val"], tables.splits["val"].kpi, first, second)
         _fresh(folder / "reward")
-        Reward(model, trained, line, fitted, section.weights.model_dump()).save(folder / "reward", str(boigllm))
+        Reward(model, trained, line, fitted, section.weights.model_dump()).save(folder / "reward", str(boigllm), section.dtype)
         _keep(folder, "design_reward", {s: (n, np.full(len(n), line.sigma), line.intercept + line.slope * n) for s, n in nats.items()})
         _keep(folder, "reward", {s: (mean, sigma, mean) for s, (mean, sigma) in scores.items()})
 
@@ -181,7 +181,7 @@ def _train(
     section: TrainReward, posts: Posts, val: Posts, boigllm: Path, folder: Path, report: Reporter, name: str
 ) -> tuple[Engagement, torch.nn.Module]:
     """An engagement reward, and the language model under it."""
-    model, tokenizer = load_language(boigllm, device="cuda" if torch.cuda.is_available() else "cpu")
+    model, tokenizer = load_language(boigllm, dtype=section.dtype, device="cuda" if torch.cuda.is_available() else "cpu")
     model = merged(model)
     groups = {"features": section.features, "head": section.head, "fit": section.fit}
     return engagement.train(

@@ -33,7 +33,8 @@ def context_gbm(train: Posts, seed: int) -> Predictor:
         return np.array([
             [
                 *(names[f].index(getattr(b, f)) if getattr(b, f) in names[f] else np.nan for f in ("account", "industry")),
-                b.created_at.hour, b.created_at.weekday(), b.created_at.month, b.created_at.timestamp() / 86400, len(b.caption), b.caption.count("#"),
+                b.created_at.hour, b.created_at.weekday(), b.created_at.month, b.created_at.timestamp() / 86400,
+                len(b.caption), b.caption.count("#"),
             ]
             for b in briefs
         ])  # fmt: skip

@@ -27,7 +27,11 @@ def scores(
 
 
 def _per_token(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, briefs: Sequence[Brief], verbalizations: Sequence[Verbalization], bucket: str
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    briefs: Sequence[Brief],
+    verbalizations: Sequence[Verbalization],
+    bucket: str,
 ) -> np.ndarray:
     """(N,) mean log-probability of the verbalization's tokens after the content prompt."""
     prompts = [for_model(content_prompt(b, bucket, MIDDLE[bucket]), tokenizer) for b in briefs]

@@ -43,7 +43,12 @@ class Numbers:
         return np.clip((raw - self.mean) / self.spread, -_FARTHEST, _FARTHEST).astype(np.float32)
 
     def to_dict(self) -> dict:
-        return {"context": asdict(self.context), "picture": asdict(self.picture), "mean": self.mean.tolist(), "spread": self.spread.tolist()}
+        return {
+            "context": asdict(self.context),
+            "picture": asdict(self.picture),
+            "mean": self.mean.tolist(),
+            "spread": self.spread.tolist(),
+        }
 
     @classmethod
     def from_dict(cls, raw: dict) -> "Numbers":

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from boig.brief import Brief
 from boig.reporting import Reporter
@@ -47,12 +47,14 @@ class Engagement:
         return self.from_text(text, briefs, verbalizations)
 
     @torch.no_grad()
-    def from_text(self, text: torch.Tensor, briefs: Sequence[Brief], verbalizations: Sequence[Verbalization]) -> tuple[np.ndarray, np.ndarray]:
+    def from_text(
+        self, text: torch.Tensor, briefs: Sequence[Brief], verbalizations: Sequence[Verbalization]
+    ) -> tuple[np.ndarray, np.ndarray]:
         """`predict` from hidden states (N, 2 D) that are known already."""
         picture = torch.from_numpy(self.numbers.standardize(self.numbers.picture.encode(briefs, verbalizations)))
         context = torch.from_numpy(self.numbers.context.encode(briefs))
         # In float64, where the number of rows changes no digit that counts; in a copy, since the head may be in training.
-        head = copy.deepcopy(self.head).double().eval()
+        head = copy.deepcopy(self.head).to("cpu", torch.float64).eval()
         mean, sigma = combine(head(text=text.double(), picture=picture.double(), context=context.double()).logits)
         return self.center + self.scale * mean.numpy(), self.scale * sigma.numpy()
 
@@ -148,7 +150,7 @@ def check(posts: Posts, val: Posts) -> None:
         if not np.isfinite(rows.kpi).all() or rows.kpi.min() < 0 or rows.kpi.max() > 100:
             raise ValueError(f"split {split}: kpi runs from {rows.kpi.min()} to {rows.kpi.max()}, must be within 0–100; run ingest again")
     if np.ptp(posts.kpi) == 0:
-        raise ValueError(f"the KPI of all {len(posts)} training posts is {posts.kpi[0]:g}; nothing can be learnt from a constant, choose another KPI column")
+        raise ValueError(f"the KPI of all {len(posts)} training posts is {posts.kpi[0]:g}; choose a KPI that is not constant")
 
 
 def _validation(trained: Engagement, val: Posts, frozen: bool) -> Callable[[], float]:

@@ -32,7 +32,9 @@ def words(text: str) -> list[str]:
 def named_labels(caption: str, labels: Sequence[str]) -> frozenset[str]:
     """The labels that a caption names as whole words, singular or with a plural s."""
     text = f" {' '.join(words(caption))} "
-    return frozenset(label for label in labels if any(f" {' '.join(words(label))}{end} " in text for end in ("", "s", "es")) and words(label))
+    return frozenset(
+        label for label in labels if any(f" {' '.join(words(label))}{end} " in text for end in ("", "s", "es")) and words(label)
+    )
 
 
 def mismatch(briefs: Sequence[Brief], verbalizations: Sequence[Verbalization], labels: Sequence[str]) -> np.ndarray:
@@ -80,7 +82,9 @@ class ContextSpace:
     def encode(self, briefs: Sequence[Brief]) -> np.ndarray:
         """(N, C) float32."""
         rows = [
-            np.concatenate([_one_hot(b.account, self.accounts), _one_hot(b.industry, self.industries), _time(b), _multi_hot(b.caption, self.words)])
+            np.concatenate(
+                [_one_hot(b.account, self.accounts), _one_hot(b.industry, self.industries), _time(b), _multi_hot(b.caption, self.words)]
+            )
             for b in briefs
         ]
         return np.array(rows, dtype=np.float32).reshape(len(briefs), self.size)

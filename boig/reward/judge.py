@@ -45,7 +45,9 @@ class JudgeNet(nn.Module):
     def __init__(self, shape: JudgeShape):
         super().__init__()
         c, self._words = shape.channels, shape.words
-        self.colors = nn.Sequential(nn.Conv2d(3, 32, 1), nn.GELU(), nn.Conv2d(32, _HISTOGRAM, 1), nn.Softmax(dim=1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.colors = nn.Sequential(
+            nn.Conv2d(3, 32, 1), nn.GELU(), nn.Conv2d(32, _HISTOGRAM, 1), nn.Softmax(dim=1), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        )
         self.shapes = nn.Sequential(
             nn.Conv2d(3, c, 3, stride=2, padding=1), nn.BatchNorm2d(c), nn.GELU(),
             nn.Conv2d(c, 2 * c, 3, stride=2, padding=1), nn.BatchNorm2d(2 * c), nn.GELU(),
@@ -119,7 +121,13 @@ class Judge:
         folder.mkdir(parents=True, exist_ok=True)
         weights = {f"{i}.{k}": v.contiguous() for i, net in enumerate(self.nets) for k, v in net.state_dict().items()}
         save_file(weights, str(folder / _WEIGHTS))
-        content = {"members": len(self.nets), "shape": asdict(self.shape), "space": asdict(self.space), "center": self.center, "scale": self.scale}
+        content = {
+            "members": len(self.nets),
+            "shape": asdict(self.shape),
+            "space": asdict(self.space),
+            "center": self.center,
+            "scale": self.scale,
+        }
         (folder / _FILE).write_text(json.dumps(content) + "\n")
 
     @classmethod

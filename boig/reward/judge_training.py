@@ -39,7 +39,9 @@ def train(
         ValueError: no posts, a constant KPI, or a loss that is not finite.
     """
     if not len(kpi) or np.ptp(kpi) == 0:
-        raise ValueError(f"split judge has {len(kpi)} posts with {len(np.unique(kpi))} KPI values; raise ingest.splits.judge_share or choose another KPI")
+        raise ValueError(
+            f"split judge has {len(kpi)} posts with {len(np.unique(kpi))} KPI values; raise ingest.splits.judge_share or choose another KPI"
+        )
     space = ContextSpace.fit(briefs, rule.max_words)
     shape = JudgeShape(rule.side, rule.channels, space.size, len(space.words), rule.dropout)
     center, scale = float(kpi.mean()), float(kpi.std())
@@ -48,7 +50,16 @@ def train(
     return Judge(nets, shape, space, center, scale)
 
 
-def _member(number: int, data: tuple[torch.Tensor, ...], shape: JudgeShape, accounts: int, rule: JudgeRule, folder: Path, seed: int, report: Reporter) -> JudgeNet:
+def _member(
+    number: int,
+    data: tuple[torch.Tensor, ...],
+    shape: JudgeShape,
+    accounts: int,
+    rule: JudgeRule,
+    folder: Path,
+    seed: int,
+    report: Reporter,
+) -> JudgeNet:
     """Train one network, or go on with it."""
     path = folder / f"{number}.{_STATE}"
     with torch.random.fork_rng(devices=[]):

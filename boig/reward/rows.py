@@ -13,6 +13,7 @@ from boig.reward.encoder import Numbers
 from boig.reward.settings import Fit
 from boig.verbalizer.form import Verbalization
 
+
 @dataclass(frozen=True)
 class Posts:
     """Briefs with what their pictures show and the KPI that they got, row by row."""

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from boig.brief import Brief
 from boig.language.model import load as load_language
@@ -90,15 +90,23 @@ class Reward:
         if not (folder / _FILE).is_file():
             raise FileNotFoundError(f"no reward in {folder}; run the train_reward stage (`dvc repro train_reward`)")
         raw = json.loads((folder / _FILE).read_text())
-        model, tokenizer = load_language(raw["boigllm"], device=device)
+        model, tokenizer = load_language(raw["boigllm"], dtype=raw["dtype"], device=device)
         model = merged(model)
         engagement = Engagement.load(folder, model.base_model, tokenizer)
-        return cls(model, engagement, Line(**raw["line"]), Calibration(**raw["calibration"]), raw["weights"] if weights is None else weights)
+        return cls(
+            model, engagement, Line(**raw["line"]), Calibration(**raw["calibration"]), raw["weights"] if weights is None else weights
+        )
 
-    def save(self, path: Path, boigllm: str) -> None:
-        """Write everything but BoigLLM, of which the path is kept."""
+    def save(self, path: Path, boigllm: str, dtype: str) -> None:
+        """Write everything but BoigLLM, of which path and precision are kept."""
         self._engagement.save(path)
-        content = {"boigllm": boigllm, "weights": self._weights, "line": asdict(self._line), "calibration": asdict(self.calibration)}
+        content = {
+            "boigllm": boigllm,
+            "dtype": dtype,
+            "weights": self._weights,
+            "line": asdict(self._line),
+            "calibration": asdict(self.calibration),
+        }
         (path / _FILE).write_text(json.dumps(content, indent=1) + "\n")
 
     def score(self, briefs: Sequence[Brief], verbalizations: Sequence[Verbalization]) -> Scores:
@@ -130,7 +138,9 @@ class Reward:
         points = np.zeros(len(keys))
         if self._with_design:
             with self._engagement.without_adapter():
-                points = self._line.intercept + self._line.slope * design.scores(self._model, self._engagement.tokenizer, briefs, verbalizations)
+                points = self._line.intercept + self._line.slope * design.scores(
+                    self._model, self._engagement.tokenizer, briefs, verbalizations
+                )
         for key, row in zip(keys, np.stack([mean, sigma, points], axis=1).tolist(), strict=True):
             self._cache[key] = tuple(row)
 

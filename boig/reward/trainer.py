@@ -9,7 +9,6 @@ Deviations from TRL's trainer, which is pairwise alone:
 - a running average of the weights is measured on `val`, and the best average is what is kept.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +23,11 @@ from trl import RewardConfig, RewardTrainer
 
 from boig.reporting import Reporter
 from boig.reward import pairs
+from boig.reward.averaging import Average, newest, put, trained
 from boig.reward.settings import Fit
 
 _PAIR_SCALE = 1.6  # 1.702 / (sqrt(2) x 0.75): logit of a difference of two posts whose noise is 0.75 standard deviations
-_WEIGHTS, _AVERAGE, _STATE = "weights.safetensors", "average.safetensors", "average.json"
+_WEIGHTS = "weights.safetensors"
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,15 @@ class Examples:
 
 
 def fit(
-    model: PreTrainedModel, examples: Examples, rule: Fit, *, tokenizer: PreTrainedTokenizerBase, folder: Path, seed: int, report: Reporter, name: str
+    model: PreTrainedModel,
+    examples: Examples,
+    rule: Fit,
+    *,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    seed: int,
+    report: Reporter,
+    name: str,
 ) -> float:
     """Train `model` in place; the best Pearson on `val`.
 
@@ -66,7 +74,7 @@ def fit(
     rows = all_pairs(examples, rule, seed)
     per_step = rule.batch_size // 2
     steps = -(-len(rows) // per_step)
-    average = _Average(model, rule.ema, max(1, steps // rule.evaluations), examples.validate, report, name)
+    average = Average(model, rule.ema, max(1, steps // rule.evaluations), examples.validate, report, name)
     trainer = EngagementTrainer(
         pairwise=rule.pairwise,
         model=model,
@@ -78,7 +86,7 @@ def fit(
         callbacks=[average, _Curves(report, name)],
     )
     trainer.remove_callback(PrinterCallback)
-    start = _newest(folder)
+    start = newest(folder)
     if start:
         average.load(start)
     trainer.train(resume_from_checkpoint=str(start) if start else None)
@@ -177,7 +185,9 @@ class EngagementTrainer(RewardTrainer):
         lost = torch.nn.functional.softplus(_PAIR_SCALE * (worse - better)) * comparable
         loss = error.mean() + likelihood.mean() + self._pairwise * (lost.sum(1) / comparable.sum().clamp(min=1)).mean()
         if not torch.isfinite(loss):
-            raise ValueError(f"train_reward: the loss is {loss.item()} at step {self.state.global_step}; lower train_reward.fit.learning_rate")
+            raise ValueError(
+                f"train_reward: the loss is {loss.item()} at step {self.state.global_step}; lower train_reward.fit.learning_rate"
+            )
         right = ((better.mean(0) > worse.mean(0)) * comparable).sum() / comparable.sum().clamp(min=1)
         for name, value in (("pair_accuracy", right), ("squared_error", error.mean())):
             self._metrics["train"][name].append(value.item())
@@ -185,66 +195,13 @@ class EngagementTrainer(RewardTrainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         Path(output_dir).mkdir(parents=True, exist_ok=True)
-        save_file(_trained(self.model), str(Path(output_dir) / _WEIGHTS))
+        save_file(trained(self.model), str(Path(output_dir) / _WEIGHTS))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: PreTrainedModel | None = None) -> None:
-        _put(self.model, load_file(str(Path(resume_from_checkpoint) / _WEIGHTS)))
+        put(self.model, load_file(str(Path(resume_from_checkpoint) / _WEIGHTS)))
 
     def _save_checkpoint(self, model: PreTrainedModel, trial: object) -> None:
         Trainer._save_checkpoint(self, model, trial)  # without TRL's model card
-
-
-class _Average(TrainerCallback):
-    """Running average of the trained weights, measured now and then; the best one is kept."""
-
-    def __init__(self, model: PreTrainedModel, decay: float, every: int, validate: Callable, report: Reporter, name: str):
-        self._model, self._decay, self._every, self._validate = model, decay, every, validate
-        self._report, self._name = report, name
-        self._average = {k: v.clone() for k, v in _trained(model).items()}
-        self._kept = self._average
-        self.best = -float("inf")
-
-    def on_step_end(self, args, state, control, **_) -> None:
-        # A short history weighs more at first, else the start would stay in the average (Polyak with warm-up).
-        decay = min(self._decay, state.global_step / (state.global_step + 10))
-        for key, value in _trained(self._model).items():
-            self._average[key].lerp_(value, 1 - decay)
-        if state.global_step % self._every == 0 or state.global_step == state.max_steps:
-            self._measure(state.global_step)
-
-    def _measure(self, step: int) -> None:
-        now = {k: v.clone() for k, v in _trained(self._model).items()}
-        _put(self._model, self._average)
-        self._model.eval()
-        score = self._validate()
-        self._model.train()
-        _put(self._model, now)
-        self._report.curve(step, **{f"{self._name}/val_pearson": score})
-        if score > self.best:
-            self.best, self._kept = score, {k: v.clone() for k, v in self._average.items()}
-
-    def on_save(self, args, state, control, **_) -> None:
-        if not state.is_world_process_zero:
-            return
-        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        both = {f"average.{k}": v for k, v in self._average.items()} | {f"kept.{k}": v.clone() for k, v in self._kept.items()}
-        save_file(both, str(folder / _AVERAGE))
-        # Last of all: a checkpoint with this file is complete.
-        draft = folder / f".{_STATE}"
-        draft.write_text(json.dumps({"best": self.best if np.isfinite(self.best) else None}))
-        draft.rename(folder / _STATE)
-
-    def load(self, checkpoint: Path) -> None:
-        """Go on from a checkpoint."""
-        both = load_file(str(checkpoint / _AVERAGE))
-        self._average = {k.removeprefix("average."): v for k, v in both.items() if k.startswith("average.")}
-        self._kept = {k.removeprefix("kept."): v for k, v in both.items() if k.startswith("kept.")}
-        best = json.loads((checkpoint / _STATE).read_text())["best"]
-        self.best = -float("inf") if best is None else best
-
-    def restore(self) -> None:
-        """Put the best average into the model."""
-        _put(self._model, self._kept)
 
 
 class _Curves(TrainerCallback):
@@ -254,23 +211,7 @@ class _Curves(TrainerCallback):
         self._report, self._name = report, name
 
     def on_log(self, args, state, control, logs=None, **_) -> None:
+        """Called by the trainer now and then."""
         kept = {k: v for k, v in (logs or {}).items() if k in ("loss", "grad_norm", "learning_rate", "pair_accuracy", "squared_error")}
         if kept:
             self._report.curve(state.global_step, **{f"{self._name}/{k}": float(v) for k, v in kept.items()})
-
-
-def _newest(folder: Path) -> Path | None:
-    """The newest complete checkpoint."""
-    found = [c for c in folder.glob("checkpoint-*") if (c / _STATE).is_file()]
-    return max(found, key=lambda c: int(c.name.rpartition("-")[2]), default=None)
-
-
-def _trained(model: PreTrainedModel) -> dict[str, torch.Tensor]:
-    return {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
-
-
-@torch.no_grad()
-def _put(model: PreTrainedModel, values: dict[str, torch.Tensor]) -> None:
-    for name, p in model.named_parameters():
-        if p.requires_grad:
-            p.copy_(values[name])

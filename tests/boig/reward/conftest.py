@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from boig.language.model import load
-from boig.reporting import Silent
+from boig.reporting import Reporter, Silent
 from boig.reward import engagement
 from boig.reward.calibration import Calibration
 from boig.reward.engagement import Engagement
@@ -12,6 +12,8 @@ from boig.reward.scorer import Line, Reward
 from boig.reward.settings import Fit
 from tasks.train_reward import Tables, read
 from tests.boig.reward import small
+
+_QUIET = Silent()
 
 
 @dataclass(frozen=True)
@@ -25,13 +27,13 @@ class World:
     def boigllm(self) -> Path:
         return self.root / small.BOIGLLM
 
-    def train(self, folder: Path, **fit: object) -> Engagement:
+    def train(self, folder: Path, report: Reporter = _QUIET, **fit: object) -> Engagement:
         """An engagement reward on this world's posts."""
         section = small.section(**fit)
         model, tokenizer = load(self.boigllm)
         groups = {"features": section.features, "head": section.head, "fit": Fit.model_validate(section.fit.model_dump())}
         posts, val = self.tables.training(), self.tables.splits["val"]
-        return engagement.train(posts, val, model.base_model, tokenizer, **groups, folder=folder, seed=1, report=Silent(), name="reward")
+        return engagement.train(posts, val, model.base_model, tokenizer, **groups, folder=folder, seed=1, report=report, name="reward")
 
 
 @pytest.fixture(scope="session")
@@ -50,5 +52,5 @@ def trained(world: World, tmp_path_factory: pytest.TempPathFactory) -> Engagemen
 def saved(world: World, trained: Engagement, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("saved")
     model, _ = load(world.boigllm)
-    Reward(model, trained, Line(50.0, 30.0, 29.0), Calibration(1.6, 1.0), {"engagement": 1.0}).save(folder, str(world.boigllm))
+    Reward(model, trained, Line(50.0, 30.0, 29.0), Calibration(1.6, 1.0), {"engagement": 1.0}).save(folder, str(world.boigllm), "float32")
     return folder

@@ -13,17 +13,17 @@ BOIGLLM = Path("models/boigllm")
 def section(**fit: object) -> TrainReward:
     """The smallest section that still learns; keywords overlay `fit`."""
     rule = {
-        "epochs": 12, "batch_size": 16, "learning_rate": 3e-3, "backbone_learning_rate": 1e-3, "lora_rank": 0, "weight_decay": 0.05, "warmup": 0.1,
-        "max_grad_norm": 1.0, "pairwise": 0.5, "pair_period_days": 90, "account_dropout": 0.15, "ema": 0.95, "evaluations": 4,
-        "checkpoints": 4,
+        "epochs": 12, "batch_size": 16, "learning_rate": 3e-3, "backbone_learning_rate": 1e-3, "lora_rank": 0, "weight_decay": 0.05,
+        "warmup": 0.1, "max_grad_norm": 1.0, "pairwise": 0.5, "pair_period_days": 90, "account_dropout": 0.15, "ema": 0.95,
+        "evaluations": 4, "checkpoints": 4,
     }  # fmt: skip
     return TrainReward.model_validate({
-        "seed": 3, "feed": "data/feed", "features": {"max_labels": 16, "max_words": 48},
+        "seed": 3, "feed": "data/feed", "dtype": "float32", "features": {"max_labels": 16, "max_words": 48},
         "head": {"members": 2, "hidden": 8, "rank": 4, "dropout": 0.1, "text_dropout": 0.2},
         "fit": rule | fit, "weights": {"engagement": 1.0, "design": 0.0, "mismatch": 0.0},
         "judge": {
-            "members": 1, "channels": 4, "epochs": 4, "batch_size": 16, "learning_rate": 3e-3, "weight_decay": 0.05, "dropout": 0.1, "side": 16,
-            "max_words": 24, "word_loss": 0.3, "checkpoints": 4,
+            "members": 1, "channels": 4, "epochs": 4, "batch_size": 16, "learning_rate": 3e-3, "weight_decay": 0.05, "dropout": 0.1,
+            "side": 16, "max_words": 24, "word_loss": 0.3, "checkpoints": 4,
         },
         "resources": {"workers": 1, "cpus": 1, "gpus": 0},
     })  # fmt: skip

@@ -63,7 +63,7 @@ def test_an_interrupted_training_ends_with_the_same_bytes(tmp_path: Path, monkey
 
 
 def test_bad_input_is_named(tmp_path: Path):
-    briefs, pictures, kpi = _posts(8)
+    briefs, pictures, _ = _posts(8)
     with pytest.raises(ValueError, match="1 KPI values"):
         judge_training.train(briefs, pictures, np.full(8, 5.0), RULE, folder=tmp_path, seed=0, report=Silent())
     judge = _train(tmp_path, epochs=1)

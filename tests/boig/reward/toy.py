@@ -110,7 +110,8 @@ def make(posts: int = 240, accounts: int = 12, seed: int = 0, side: int = 64, no
         verbalized.append(_verbalized_row(key, text))
         rows.append({
             "post_id": f"p{i:05d}", "account": f"brand{who[i]:02d}", "industry": industries[industry], "created_at": when,
-            "observed_at": when + timedelta(days=30), "caption": captions.random_caption(rng, kinds), "picture_id": key, "group": f"p{i:05d}",
+            "observed_at": when + timedelta(days=30), "caption": captions.random_caption(rng, kinds), "picture_id": key,
+            "group": f"p{i:05d}",
         })  # fmt: skip
     expected = np.sqrt(0.8 - noise) * _standard(np.array(effect)) + np.sqrt(0.2) * _standard(np.array(context))
     latent = expected + np.sqrt(noise) * _standard(rng.standard_t(5, posts))
