@@ -4,6 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3.11
 PROFILE ?=
+DEVICE ?= cpu
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONNOUSERSITE := 1
 # A folder of wheels to prefer, for example torch's CPU build; unset on most machines.
@@ -37,8 +38,12 @@ lint: $(STAMP) ## Style and types
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
-base: $(STAMP) ## Train the small models of base/ again (hours on 2 cores)
-	.venv/bin/python -m base.recipes
+base: $(STAMP) ## Train the small models of base/ again: make base [DEVICE=cuda]; hours on 2 cores
+	.venv/bin/python -m base.recipes.detector detector --device $(DEVICE)
+	.venv/bin/python -m base.recipes.detector reference --device $(DEVICE)
+	.venv/bin/python -m base.recipes.codec --device $(DEVICE)
+	.venv/bin/python -m base.recipes.denoiser --device $(DEVICE)
+	.venv/bin/python -m base.recipes.score --device $(DEVICE)
 
 deps: $(STAMP) ## Write each stage's code into the deps of dvc.yaml
 	.venv/bin/python -m infra.dvc_deps

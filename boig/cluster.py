@@ -1,6 +1,7 @@
 """The only door to Ray: the cluster that `RAY_ADDRESS` names, or a small local one."""
 
 import os
+import secrets
 
 import ray
 from tenacity import retry, retry_if_exception_message, stop_after_attempt
@@ -54,6 +55,7 @@ def connect(address: str | None = None) -> None:
 def _start_local() -> None:
     """A small Ray on this machine. Its daemons have a fixed half minute to come up, which a busy machine may need twice."""
     ray.shutdown()
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else Ray writes one into the home folder
     ray.init(
         address="local",
         num_cpus=local_cpus(),
@@ -61,6 +63,7 @@ def _start_local() -> None:
         include_dashboard=False,
         logging_level="ERROR",
         log_to_driver=True,
+        _node_ip_address="127.0.0.1",  # nothing of it is for other machines
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from boig.section import Section
 
@@ -67,7 +68,7 @@ def read(path: Path) -> dict[str, dict]:
     return raw
 
 
-def _one_line(section: str, detail: dict) -> str:
+def _one_line(section: str, detail: ErrorDetails) -> str:
     """One pydantic error as `section.key: what; the mend`."""
     location = [str(part) for part in detail["loc"]]
     key = ".".join([section, *location])

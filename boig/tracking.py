@@ -51,7 +51,7 @@ class Run:
         return {"uri": self.uri, "run_id": self.run_id, "give_up_s": self.give_up_s}
 
     def __setstate__(self, state: dict) -> None:
-        self.__init__(**state)
+        type(self).__init__(self, **state)
 
     def curve(self, step: int, **values: float) -> None:
         """Points of curves, by name, at one step; buffered."""
@@ -87,7 +87,7 @@ class Run:
         """Write the buffered curve points."""
         points, self._points, self._flushed_s = self._points, [], time.time()
         for start in range(0, len(points), 1000):  # MLflow takes at most 1000 metrics a call
-            self._try(lambda client, start=start: client.log_batch(self.run_id, metrics=points[start : start + 1000]))
+            self._log(metrics=points[start : start + 1000])
 
     def metrics(self, values: dict[str, float]) -> None:
         """Final numbers, by dotted name."""
@@ -99,13 +99,13 @@ class Run:
         """Parameters, by dotted name."""
         params = [Param(name, str(value)) for name, value in values.items()]
         for start in range(0, len(params), 100):
-            self._try(lambda client, start=start: client.log_batch(self.run_id, params=params[start : start + 100]))
+            self._log(params=params[start : start + 100])
 
     def tags(self, values: dict[str, str]) -> None:
         """Tags; an empty value is not written."""
         tags = [RunTag(name, str(value)[:MAX_TAG]) for name, value in values.items() if str(value)]
         for start in range(0, len(tags), 100):
-            self._try(lambda client, start=start: client.log_batch(self.run_id, tags=tags[start : start + 100]))
+            self._log(tags=tags[start : start + 100])
 
     def inputs(self, digests: dict[str, str]) -> None:
         """Data sets that the run read: path to digest (DVC's md5)."""
@@ -124,6 +124,9 @@ class Run:
         """Flush and close the run."""
         self.flush()
         self._try(lambda client: client.set_terminated(self.run_id, "FAILED" if failed else "FINISHED"))
+
+    def _log(self, **entries: list) -> None:
+        self._try(lambda client: client.log_batch(self.run_id, **entries))
 
     def _try(self, write: Callable[[MlflowClient], object]) -> None:
         """Write, again and again for `give_up_s`; then warn once and drop whatever else this process would write."""

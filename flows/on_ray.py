@@ -198,7 +198,8 @@ def _quiet_ray_data() -> None:
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.WARNING)
-    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)  # it warns that its bars are off
+    for name in ("progress", "execution.resource_manager"):  # they warn that bars are off, and of every slow start
+        logging.getLogger(f"ray.data._internal.{name}").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from boig.params import SECTIONS, load
+from boig.params import SECTIONS, load, read
 from flows import workspace
 from flows.stage import USER_MISTAKES, die_with_parent, write_json
 
@@ -76,7 +76,9 @@ def _prepare(root: Path, profile: str) -> Path:
         place = workspace.prepare(root, profile)
     else:
         place = root
-        feed = {section: load(section, root / "params.yaml") for section in SECTIONS}["ingest"].feed
+        for section in SECTIONS:
+            load(section, root / "params.yaml")
+        feed = read(root / "params.yaml")["ingest"]["feed"]
         if feed != workspace.SIMULATED and not (root / feed).exists():
             raise FileNotFoundError(f"ingest.feed: {feed} does not exist; put the feed there or name another folder")
     lock = place / ".dvc" / "tmp" / "rwlock"
@@ -114,7 +116,7 @@ def _reproduce(root: Path, place: Path, profile: str) -> int:
         parent = lineage.start_pipeline()
         env[lineage.PARENT_RUN] = parent.run_id
         if "RAY_ADDRESS" not in env:
-            env["RAY_ADDRESS"] = stack.enter_context(services.ray_head())
+            env |= stack.enter_context(services.ray_head())
             env |= {key: value for key, value in os.environ.items() if key.startswith("RAY_AUTH_")}  # Ray sets them as it starts
         services.wait_for(env["PREFECT_API_URL"])
         outcome = _dvc(place, env)

@@ -1,6 +1,7 @@
 """What one pipeline run starts once and all its stages share: a Prefect server, a Ray head; and a look at their memory."""
 
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -73,15 +74,21 @@ def wait_for(api: str, timeout_s: float = SERVER_START_S) -> None:
 
 
 @contextmanager
-def ray_head() -> Iterator[str]:
-    """A local Ray for as long as the context lives; its address. This process owns it, so it ends with this process even when killed."""
+def ray_head() -> Iterator[dict[str, str]]:
+    """A local Ray for as long as the context lives; the environment of its clients.
+
+    This process owns it, so it ends with this process even when killed. It listens on the loopback, and only who has the token may use it.
+    """
+    os.environ.setdefault("RAY_AUTH_MODE", "token")  # before Ray is imported: it reads its mode then
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     import ray
 
     from boig.cluster import connect
 
     connect()
     try:
-        yield ray.get_runtime_context().gcs_address
+        access = {name: os.environ[name] for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")}
+        yield {"RAY_ADDRESS": ray.get_runtime_context().gcs_address, **access}
     finally:
         ray.shutdown()
 

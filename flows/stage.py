@@ -13,13 +13,17 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from boig.params import load
 from boig.reporting import Reporter
 from boig.section import Section
 from infra.closure import closure
 
-Flow = Callable[[Section, Reporter], dict]
+if TYPE_CHECKING:
+    from boig.tracking import Run
+
+Flow = Callable[..., Any]
 """A Prefect flow: its section and a reporter in; metrics out, and under "made" a line that says what was made and where."""
 USER_MISTAKES = (ValueError, FileNotFoundError, NotADirectoryError, PermissionError, ConnectionError)
 """Shown as one line; everything else is our mistake and shows its traceback."""
@@ -35,7 +39,7 @@ def run_stage(name: str, flow: Flow) -> int:
     Metrics go to `metrics/<name>.json`, all at once and only when the flow has ended well.
     """
     begun = time.perf_counter()
-    run = None
+    run: Run | None = None
     if "DVC_STAGE" in os.environ:
         die_with_parent()
     if threading.current_thread() is threading.main_thread():
@@ -159,7 +163,7 @@ def _worth_showing(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.WARNING and record.exc_info is None and "Finished in state" not in record.getMessage()
 
 
-def _end_failed(run: object) -> None:
+def _end_failed(run: "Run | None") -> None:
     if run is not None:
         run.end(failed=True)
 

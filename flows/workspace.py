@@ -104,8 +104,9 @@ def _with_feed(root: Path, workspace: Path, params: dict, dag: dict) -> tuple[di
     moved = {
         name: {key: seen if key == "feed" and value == feed else value for key, value in keys.items()} for name, keys in params.items()
     }
+    gone = (SIMULATED, *(path for metric in dag["stages"]["simulate"]["metrics"] for path in metric))
     stages = {
-        name: {**stage, "deps": [dep for dep in stage["deps"] if not dep.startswith(SIMULATED)]}
+        name: {**stage, "deps": [dep for dep in stage["deps"] if not dep.startswith(gone)]}
         for name, stage in dag["stages"].items()
         if name != "simulate"
     }

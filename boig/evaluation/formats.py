@@ -93,7 +93,7 @@ COLUMNS: dict[str, Format] = {
     "text_score": Format("Text score", decimals(2), "up"),
     "vendi": Format("Vendi", decimals(1), "up"),
     "fid": Format("FID", significant, "down"),
-    "kid": Format("KID", decimals(3), "down"),
+    "kid": Format("KID", significant, "down"),
     "mmd": Format("MMD ×1000", lambda number: decimals(1)(1000 * number), "down"),
     "unet_forwards": Format("U-Net forwards", decimals(0)),
     "reward_calls": Format("Reward calls", decimals(0)),

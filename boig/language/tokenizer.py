@@ -16,6 +16,8 @@ from boig.language.prompts import MONTHS, WEEKDAYS
 from boig.verbalizer.palette import NAMES
 
 PAD, END = "<|pad|>", "<|end|>"
+BLANK = "Ġ"
+"""How a byte-level vocabulary spells a blank."""
 DECIMALS: tuple[str, ...] = tuple(f"{i / 100:.2f}" for i in range(101))
 INTEGERS: tuple[str, ...] = tuple(str(i) for i in range(101))
 SKELETON: tuple[str, ...] = (

@@ -121,7 +121,8 @@ def train(
     center, scale = float(posts.kpi.mean()), float(posts.kpi.std())
     torch.manual_seed(seed)
     sizes = {"text_size": 2 * backbone.config.hidden_size, "picture_size": numbers.picture.size, "context_size": numbers.context.size}
-    model = RewardHead(HeadConfig(**sizes, **head.model_dump()))
+    special = {f"{token}_token_id": getattr(tokenizer, f"{token}_token_id") for token in ("pad", "bos", "eos")}  # TRL wants them to agree
+    model = RewardHead(HeadConfig(**sizes, **head.model_dump(), **special))
     if fit.lora_rank:
         backbone = get_peft_model(backbone, LoraConfig(r=fit.lora_rank, lora_alpha=2 * fit.lora_rank, target_modules="all-linear"))
     trained = Engagement(backbone, tokenizer, model, numbers, center, scale)

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from datasets import Dataset
+from datasets.table import InMemoryTable
 from safetensors.torch import load_file, save_file
 from torch.utils.data import SequentialSampler
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainerCallback
@@ -107,6 +108,7 @@ def _arguments(rule: Fit, folder: Path, seed: int, steps: int) -> RewardConfig:
         use_cpu=not torch.cuda.is_available(),
         bf16=False,
         gradient_checkpointing=False,
+        ddp_find_unused_parameters=False,
         disable_dropout=False,
         max_length=None,
         remove_unused_columns=False,
@@ -137,7 +139,8 @@ def all_pairs(examples: Examples, rule: Fit, seed: int) -> Dataset:
     period = pairs.periods(examples.days, rule.pair_period_days)
     rows = [p for _ in range(rule.epochs) for p in pairs.draw(examples.accounts, period, examples.kpi, rng)]
     better, worse, comparable = zip(*rows, strict=True)
-    return Dataset.from_dict({"better": better, "worse": worse, "comparable": comparable, "number": range(len(rows))})
+    table = InMemoryTable.from_pydict({"better": better, "worse": worse, "comparable": comparable, "number": range(len(rows))})
+    return Dataset(table, fingerprint="pairs")  # named, since nothing is cached by it and its hash takes longer than its making
 
 
 class _Collator:

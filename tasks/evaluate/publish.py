@@ -16,6 +16,7 @@ from boig.evaluation.contact import sheet
 from boig.evaluation.goals import generation_goals, reward_goals
 from boig.evaluation.report import GridBlock, environment, render
 from boig.evaluation.story import Findings, notes, story
+from boig.language.prompts import picture_prompt
 from boig.reporting import Reporter
 from tasks.evaluate.held_out import Held
 from tasks.evaluate.methods import STEERED, WANTED
@@ -57,7 +58,7 @@ def grid(
 
 
 def _label(held: Held) -> str:
-    caption = held.brief.caption
+    caption = picture_prompt(held.brief.caption)
     return f"{held.brief.account}: {caption if len(caption) <= 90 else caption[:89] + '…'}"
 
 

@@ -30,6 +30,15 @@ def test_close_numbers_start_close(words, family):
     assert numbers.norm(dim=1).mean() == pytest.approx(float(table.norm(dim=1).mean()), rel=0.2)
 
 
+def test_a_word_starts_near_itself_after_a_blank(words):
+    fresh = model.create(words, hidden_size=64, layers=1, heads=2, feed_forward=48, seed=3)
+    table = fresh.get_input_embeddings().weight.detach()
+    shoe, after_blank, other = (words(text)["input_ids"][0] for text in ("shoe", " shoe", "lamp"))
+    assert len({shoe, after_blank, other}) == 3
+    assert torch.cosine_similarity(table[shoe], table[after_blank], dim=0) > 0.95
+    assert torch.cosine_similarity(table[shoe], table[other], dim=0).abs() < 0.5
+
+
 def test_width_must_fit_the_heads(words):
     with pytest.raises(ValueError, match="hidden_size 30"):
         model.create(words, hidden_size=30, layers=1, heads=4, feed_forward=48, seed=3)
