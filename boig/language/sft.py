@@ -120,22 +120,36 @@ def last_checkpoint(folder: Path) -> Path | None:
     return None
 
 
-def _arguments(
-    settings: Training, examples: int, has_val: bool, folder: Path, seed: int, workers: int, model: PreTrainedModel
-) -> SFTConfig:
+def _accumulated(settings: Training, workers: int) -> int:
+    """Micro-batches per step of each worker.
+
+    Raises:
+        ValueError: they do not divide the batch.
+    """
     together = settings.micro_batch * workers
     if settings.batch_size % together:
         raise ValueError(f"train_boigllm batch_size {settings.batch_size} must be a multiple of micro_batch x workers ({together})")
+    return settings.batch_size // together
+
+
+def _schedule(settings: Training, examples: int) -> tuple[int, int]:
+    """Steps of the whole training, and steps between evaluations; the last step is an evaluation, so it has a checkpoint."""
     steps = max(1, examples // settings.batch_size)
     every = max(1, steps // settings.evaluations)
-    steps = every * (steps // every)  # the last step has a checkpoint
+    return every * (steps // every), every
+
+
+def _arguments(
+    settings: Training, examples: int, has_val: bool, folder: Path, seed: int, workers: int, model: PreTrainedModel
+) -> SFTConfig:
+    steps, every = _schedule(settings, examples)
     on_gpu = model.device.type == "cuda"
     return SFTConfig(
         output_dir=str(folder),
         max_steps=steps,
         per_device_train_batch_size=settings.micro_batch,
         per_device_eval_batch_size=settings.micro_batch,
-        gradient_accumulation_steps=settings.batch_size // together,
+        gradient_accumulation_steps=_accumulated(settings, workers),
         learning_rate=settings.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=round(settings.warmup_share * steps),
