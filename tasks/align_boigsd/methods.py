@@ -32,7 +32,7 @@ class Bench:
 
 
 def _pft(bench: Bench, settings: Supervised) -> Algorithm:
-    return LikedPictures(bench.pipe, bench.learner, settings, examples(bench.pipe), bench.texts, bench.seed)
+    return LikedPictures(bench.pipe, bench.learner, settings, examples(bench.pipe, settings.floor), bench.texts, bench.seed)
 
 
 def _kpi_guided(bench: Bench, settings: KpiGuided) -> Algorithm:

@@ -4,6 +4,8 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 from PIL import Image
 
@@ -50,13 +52,24 @@ def panel(count: int, seed: int) -> list[Prompted]:
     return [item for _, _, item in sorted(ranked, key=lambda entry: entry[:2])[:count]]
 
 
-def examples(pipe: StableDiffusionPipeline) -> Examples:
-    """Pictures of split train with prompt and KPI, encoded once."""
-    rows = sorted((row for row in POSTS.read().to_pylist() if row["split"] == "train"), key=lambda row: (row["created_at"], row["post_id"]))
-    png = {row["picture_id"]: row["png"] for row in PICTURES.read().select(["picture_id", "png"]).to_pylist()}
-    rows = [row for row in rows if row["picture_id"] in png]
+def examples(pipe: StableDiffusionPipeline, floor: float = 0.0) -> Examples:
+    """Pictures of split train with prompt and KPI, encoded once.
+
+    Args:
+        pipe: the base, whose VAE encodes.
+        floor: posts with a lower KPI are left out.
+
+    Raises:
+        FileNotFoundError: no posts or pictures.
+        ValueError: none is left.
+    """
+    posts = [row for row in POSTS.read().to_pylist() if row["split"] == "train" and row["kpi"] >= floor]
+    table = PICTURES.read().select(["picture_id", "png"])
+    wanted = pc.is_in(table["picture_id"], pa.array([row["picture_id"] for row in posts], pa.string()))
+    png = {row["picture_id"]: row["png"] for row in table.filter(wanted).to_pylist()}
+    rows = sorted((row for row in posts if row["picture_id"] in png), key=lambda row: (row["created_at"], row["post_id"]))
     if not rows:
-        raise ValueError("no post of split train has a picture; check the ingest stage")
+        raise ValueError(f"no post of split train has a picture and a KPI of {floor} or more; check the ingest stage, or lower the floor")
     pictures = [np.asarray(Image.open(io.BytesIO(png[row["picture_id"]])).convert("RGB")) for row in rows]
     return Examples(
         prompts=tuple(picture_prompt(row["caption"]) for row in rows),

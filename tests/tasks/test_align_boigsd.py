@@ -149,6 +149,9 @@ def test_pictures_are_read_once_with_their_kpi(workspace):
     assert found.latents.shape == (6, 4, 4, 4)
     assert found.kpi.tolist() == [0, 18, 36, 54, 72, 90]
     assert found.buckets == ("low", "low", "medium", "medium", "high", "high")
+    assert reading.examples(load_base("base/diffusion", ""), floor=60).kpi.tolist() == [72, 90]
+    with pytest.raises(ValueError, match="KPI of 95"):
+        reading.examples(load_base("base/diffusion", ""), floor=95)
 
 
 def test_the_reward_worker_scores_verbalized_pictures(section, monkeypatch):
