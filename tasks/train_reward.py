@@ -183,9 +183,9 @@ def _train(
     """An engagement reward, and the language model under it."""
     model, tokenizer = load_language(boigllm, dtype=section.dtype, device="cuda" if torch.cuda.is_available() else "cpu")
     model = merged(model)
-    groups = {"features": section.features, "head": section.head, "fit": section.fit}
+    rules = section.features, section.head, section.fit
     return engagement.train(
-        posts, val, model.base_model, tokenizer, **groups, folder=folder, seed=section.seed, report=report, name=name
+        posts, val, model.base_model, tokenizer, *rules, folder=folder, seed=section.seed, report=report, name=name
     ), model
 
 
@@ -253,7 +253,7 @@ def _keep(folder: Path, model: str, columns: dict[str, tuple[np.ndarray, ...]]) 
     place.parent.mkdir(parents=True, exist_ok=True)
     draft = place.with_suffix(".draft")
     with draft.open("wb") as stream:
-        np.savez(stream, **{split: np.stack(values) for split, values in columns.items()})
+        np.savez(stream, allow_pickle=False, **{split: np.stack(values) for split, values in columns.items()})
     os.replace(draft, place)
 
 

@@ -77,7 +77,10 @@ def mean_picture(verbalizations: Sequence[Verbalization]) -> Verbalization:
             boxes[label].append(box)
     found = Counter({label: len(all_boxes) for label, all_boxes in boxes.items()})
     labels = _top(found, min(MAX_OBJECTS, round(sum(found.values()) / n)), sorted(found))
-    objects = [ObjectBox(label, tuple(round(float(x), 2) for x in np.mean(boxes[label], axis=0))) for label in labels]
+    objects = []
+    for label in labels:
+        x0, y0, x1, y1 = np.mean(boxes[label], axis=0).round(2).tolist()
+        objects.append(ObjectBox(label, (x0, y0, x1, y1)))
     return Verbalization(
         tuple(sorted((ColorShare(name, round(coverage[name], 2)) for name in names), key=lambda c: (-c.coverage, c.name))),
         unit_tones(np.mean([v.tones for v in verbalizations], axis=0).tolist()),

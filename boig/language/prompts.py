@@ -38,7 +38,8 @@ INSTRUCTIONS = {
 _CONTROL = re.compile(r"<(?=\||/?s>)|\[(?=/?INST)")
 _TIME = re.compile(r"(\d{4})-(\w{3})-(\d{1,2})-(\w{3})-(\d{1,2})h")
 _HASHTAG = re.compile(r"#\w+")
-_MASK = re.compile(r"<(?:hyperlink|mention)>")
+_MASK = re.compile(r"(?:\b(?:with|by|via|from|at)\s+)?<(?:hyperlink|mention)>", re.IGNORECASE)
+"""A mask, and the preposition that would be left hanging without it."""
 
 
 def content_prompt(brief: Brief, bucket: str, kpi: int) -> str:
@@ -122,9 +123,13 @@ def few_shot(examples: list[tuple[str, str]], prompt: str, tokenizer: "PreTraine
     return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
 
 
-def picture_prompt(caption: str) -> str:
-    """A post's caption as the diffusion model is to read it: without link and mention masks, hashtags and extra blanks."""
-    return " ".join(_HASHTAG.sub(" ", _MASK.sub(" ", caption)).split())
+def picture_prompt(caption: str, account: str = "") -> str:
+    """A post's caption as the diffusion model is to read it: without link and mention masks, hashtags and extra blanks.
+
+    Where that leaves no words, all that is known is who posts: `a picture by {account}`, or nothing without an account.
+    """
+    words = " ".join(_HASHTAG.sub(" ", _MASK.sub(" ", caption)).split())
+    return words or (f"a picture by {account}" if account else "")
 
 
 def _context(brief: Brief) -> dict:

@@ -197,8 +197,9 @@ class EngagementTrainer(RewardTrainer):
         return (loss, outputs) if return_outputs else loss
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        Path(output_dir).mkdir(parents=True, exist_ok=True)
-        save_file(trained(self.model), str(Path(output_dir) / _WEIGHTS))
+        folder = Path(output_dir or self.args.output_dir or ".")
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(trained(self.model), str(folder / _WEIGHTS))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: PreTrainedModel | None = None) -> None:
         put(self.model, load_file(str(Path(resume_from_checkpoint) / _WEIGHTS)))

@@ -16,7 +16,12 @@ _OPENERS = {
     "question": ("Have you seen our new {p}?", "Which {p} is yours?", "Ready for a new {p}?", "Who needs a new {p}?"),
 }  # fmt: skip
 VOICES: tuple[str, ...] = tuple(_OPENERS)
-_NO_PRODUCT = {"bold": "Big news is coming!", "warm": "Thank you for being with us.", "plain": "News from our team.", "question": "What would you like to see next?"}
+_NO_PRODUCT = {
+    "bold": "Big news is coming!",
+    "warm": "Thank you for being with us.",
+    "plain": "News from our team.",
+    "question": "What would you like to see next?",
+}
 _MOMENTS = (" Made for {o} and {s}.", " Perfect for {s} {o}s.", " Your {s} {o} will thank you.", " For every {o} this {s}.")
 
 
@@ -24,7 +29,9 @@ def _pick(rng: np.random.Generator, options):
     return options[int(rng.integers(len(options)))]
 
 
-def post_caption(rng: np.random.Generator, kinds: tuple[str, ...], voice: str, season: str | None = None, occasion: str | None = None) -> str:
+def post_caption(
+    rng: np.random.Generator, kinds: tuple[str, ...], voice: str, season: str | None = None, occasion: str | None = None
+) -> str:
     """The sentence part of a post's caption, without tags, mentions and links.
 
     Args:

@@ -113,5 +113,5 @@ def slogan_box(scene: Scene) -> Box | None:
     side = 64 * _OVERSAMPLE
     x0, y0, x1, y1 = ImageFont.load_default(size=side * 0.17).getbbox(scene.slogan, anchor="mm")
     y = side * (0.1 if scene.slogan_at == "top" else 0.9)
-    box = (side / 2 + x0, y + y0, side / 2 + x1, y + y1)
-    return tuple(min(max(v / side, 0.0), 1.0) for v in box)
+    x0, y0, x1, y1 = np.clip(np.array([side / 2 + x0, y + y0, side / 2 + x1, y + y1]) / side, 0.0, 1.0).tolist()
+    return x0, y0, x1, y1

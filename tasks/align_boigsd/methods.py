@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
@@ -47,11 +48,12 @@ def _boigsd(bench: Bench, settings: Group) -> Algorithm:
     return GroupRelative(bench.pipe, bench.learner, settings, prompts("train"), bench.score, bench.texts, bench.seed)
 
 
-MAKERS: dict[str, Callable[[Bench, AnySettings], Algorithm]] = {"pft": _pft, "kpi_guided": _kpi_guided, "ddpo": _ddpo, "boigsd": _boigsd}
+MAKERS: dict[str, Callable[[Bench, Any], Algorithm]] = {"pft": _pft, "kpi_guided": _kpi_guided, "ddpo": _ddpo, "boigsd": _boigsd}
 GUARDED = ("boigsd",)
 """Methods that ship their best look; the published ones ship their last weights."""
 
 
 def settings_of(section: AlignBoigsd, method: str) -> AnySettings:
     """The method's own group of parameters."""
-    return {"pft": section.pft, "kpi_guided": section.kpi_guided, "ddpo": section.ddpo, "boigsd": section.boigsd}[method]
+    every: dict[str, AnySettings] = {"pft": section.pft, "kpi_guided": section.kpi_guided, "ddpo": section.ddpo, "boigsd": section.boigsd}
+    return every[method]

@@ -25,18 +25,17 @@ def inputs(section: AlignBoigsd) -> list[Path]:
 
 
 def prompts(split: str) -> list[Prompted]:
-    """Briefs of a split with their prompts, by time; posts whose caption leaves no words are left out.
+    """Briefs of a split with their prompts, by time.
 
     Raises:
         FileNotFoundError: no posts.
-        ValueError: none with a caption.
+        ValueError: none of that split.
     """
     rows = sorted((row for row in POSTS.read().to_pylist() if row["split"] == split), key=lambda row: (row["created_at"], row["post_id"]))
     briefs = [Brief(row["post_id"], row["account"], row["industry"], row["created_at"], row["caption"]) for row in rows]
-    found = [(brief, text) for brief in briefs if (text := picture_prompt(brief.caption))]
-    if not found:
-        raise ValueError(f"no post of split {split} has a caption to draw; check the ingest stage")
-    return found
+    if not briefs:
+        raise ValueError(f"no post of split {split} to draw for; check the ingest stage")
+    return [(brief, picture_prompt(brief.caption, brief.account)) for brief in briefs]
 
 
 def panel(count: int, seed: int) -> list[Prompted]:
@@ -72,7 +71,7 @@ def examples(pipe: StableDiffusionPipeline, floor: float = 0.0) -> Examples:
         raise ValueError(f"no post of split train has a picture and a KPI of {floor} or more; check the ingest stage, or lower the floor")
     pictures = [np.asarray(Image.open(io.BytesIO(png[row["picture_id"]])).convert("RGB")) for row in rows]
     return Examples(
-        prompts=tuple(picture_prompt(row["caption"]) for row in rows),
+        prompts=tuple(picture_prompt(row["caption"], row["account"]) for row in rows),
         kpi=np.array([row["kpi"] for row in rows], np.float64),
         buckets=tuple(row["bucket"] for row in rows),
         latents=encode(pipe, pictures),

@@ -58,7 +58,7 @@ def grid(
 
 
 def _label(held: Held) -> str:
-    caption = picture_prompt(held.brief.caption)
+    caption = picture_prompt(held.brief.caption, held.brief.account)
     return f"{held.brief.account}: {caption if len(caption) <= 90 else caption[:89] + '…'}"
 
 

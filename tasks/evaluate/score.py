@@ -109,7 +109,7 @@ class Scorer:
 
     def _look(self, briefs: list[Brief], pictures: np.ndarray) -> list[dict]:
         shown = self._verbalizer.verbalize(pictures)
-        prompts = [picture_prompt(b.caption) for b in briefs]
+        prompts = [picture_prompt(b.caption, b.account) for b in briefs]
         wanted = [asked(p, self._labels) for p in prompts]
         clip = self._clip.text_score(prompts, pictures).tolist() if self._clip else None
         columns = {

@@ -112,7 +112,7 @@ def paint(section: Evaluate, on: Ground, scratch: Path, fan_out: FanOut) -> None
 
 def _prompts(section: Evaluate, on: Ground, scratch: Path) -> dict[str, list[str]]:
     """The prompt of each brief, per kind (see `prompts.plan`)."""
-    captions = [picture_prompt(h.brief.caption) for h in on.held]
+    captions = [picture_prompt(h.brief.caption, h.brief.account) for h in on.held]
     found = {"caption": captions}
     for bucket, shown in _described(scratch).items():
         found[f"described/{bucket}"] = [v.caption for v in shown]
@@ -123,7 +123,7 @@ def _prompts(section: Evaluate, on: Ground, scratch: Path) -> dict[str, list[str
             if not r["error"]
         }
         known = [r for r in POSTS.read().to_pylist() if r["split"] == "train" and r["picture_id"] in said]
-        texts = [picture_prompt(r["caption"]) for r in known]
+        texts = [picture_prompt(r["caption"], r["account"]) for r in known]
         pictures = [said[r["picture_id"]] for r in known]
         found["retrieved"] = prompts.retrieved(captions, texts, [r["kpi"] for r in known], pictures, section.neighbors)
     return found

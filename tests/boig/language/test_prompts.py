@@ -103,8 +103,9 @@ def test_picture_prompt_keeps_nothing_of_the_platform(text):
 
 
 def test_picture_prompt():
-    assert prompts.picture_prompt("Our cup, now available. With <mention> #new #love <hyperlink>") == "Our cup, now available. With"
+    assert prompts.picture_prompt("Our cup, now available. With <mention> #new #love <hyperlink>") == "Our cup, now available."
     assert prompts.picture_prompt("") == ""
+    assert prompts.picture_prompt("#new <hyperlink>", "gucci") == "a picture by gucci"
 
 
 def test_the_whole_of_a_verbalization_is_in_the_behavior_prompt():
