@@ -17,7 +17,7 @@ from PIL import Image
 from scipy.stats import binomtest
 from tqdm import tqdm
 
-from base.recipes.denoiser import held_out
+from base.recipes.split import held_out
 from boig.simulator.captions import picture_description
 from boig.simulator.catalog import FAMILY
 from boig.simulator.reference import Reference
@@ -26,15 +26,15 @@ from boig.simulator.scenes import sample_scene
 
 CARD = """# A small diffusion pipeline of rendered product pictures
 
-Stable-Diffusion-shaped (CLIP-style text encoder, AutoencoderKL, U-Net, DDIM), {millions:.1f} M parameters, 64 px, float32 on a CPU.
-Loads with `StableDiffusionPipeline.from_pretrained("base/diffusion")`. It draws the pictograms of `boig.simulator`; it has seen
-no like, no account and no real picture. Guidance 1.5–2.5 and 10–20 steps serve it best.
+Stable-Diffusion-shaped (CLIP-style text encoder, AutoencoderKL, U-Net, DDIM), {millions:.1f} M parameters, 64 px,
+float32 on a CPU. Loads with `StableDiffusionPipeline.from_pretrained("base/diffusion")`. It draws the pictograms of
+`boig.simulator`; it has seen no like, no account and no real picture. Guidance 1.5–2.5 and 10–20 steps serve it best.
 
 | measured on {prompts} prompts of combinations that training never saw ({steps} steps, guidance {guidance}) | share | 95 % interval |
 | --- | --- | --- |
 | prompted product found by the reference classifier | {product:.3f} | {product_lo:.3f}–{product_hi:.3f} |
 | prompted background color family found | {background:.3f} | {background_lo:.3f}–{background_hi:.3f} |
-| *ceiling*: product found after encoding and decoding rendered pictures of the same scenes | {ceiling:.3f} | {ceiling_lo:.3f}–{ceiling_hi:.3f} |
+| *ceiling*: product found after encoding and decoding rendered pictures of the scenes | {ceiling:.3f} | {ceiling_lo:.3f}–{ceiling_hi:.3f} |
 
 Codec: {psnr:.1f} dB on unseen pictures. Recipe: `make base`, or the modules `base.recipes.codec`, `.denoiser`, `.score`; seeds, times
 and arguments are in `scores.json`. Training data: rendered by the project itself. License: Apache-2.0.
@@ -55,7 +55,15 @@ def draw(pipe: StableDiffusionPipeline, prompts: list[str], steps: int, guidance
     """One picture per prompt, uint8 (N, 64, 64, 3)."""
     generator, drawn = torch.Generator("cpu").manual_seed(seed), []
     for start in tqdm(range(0, len(prompts), 50), desc="draw"):
-        batch = pipe(prompts[start : start + 50], num_inference_steps=steps, guidance_scale=guidance, height=64, width=64, generator=generator, output_type="np")
+        batch = pipe(
+            prompts[start : start + 50],
+            num_inference_steps=steps,
+            guidance_scale=guidance,
+            height=64,
+            width=64,
+            generator=generator,
+            output_type="np",
+        )
         drawn.append((batch.images * 255).round().astype(np.uint8))
     return np.concatenate(drawn)
 
@@ -105,7 +113,7 @@ def main() -> None:
     (args.base / "README.md").write_text(CARD.format(**scores, millions=size / 1e6, psnr=known["codec"]["psnr_db"]))
     sheet = drawn[:48].reshape(4, 12, 64, 64, 3).transpose(0, 2, 1, 3, 4).reshape(256, 768, 3)
     Image.fromarray(sheet).save(args.base / "samples.png")
-    print(f"base: product {scores['product']:.3f}, background {scores['background']:.3f}, product after the codec alone {scores['ceiling']:.3f}")
+    print("base: product {product:.3f}, background {background:.3f}, product after the codec alone {ceiling:.3f}".format(**scores))
 
 
 if __name__ == "__main__":
