@@ -42,7 +42,8 @@ base: $(STAMP) ## Train the small models of base/ again: make base [DEVICE=cuda]
 	.venv/bin/python -m base.recipes.detector detector --device $(DEVICE)
 	.venv/bin/python -m base.recipes.detector reference --device $(DEVICE)
 	.venv/bin/python -m base.recipes.codec --device $(DEVICE)
-	.venv/bin/python -m base.recipes.denoiser --device $(DEVICE)
+	.venv/bin/python -m base.recipes.denoiser --device $(DEVICE) --pictures 208000
+	.venv/bin/python -m base.recipes.denoiser --device $(DEVICE) --pictures 340000
 	.venv/bin/python -m base.recipes.score --device $(DEVICE)
 
 deps: $(STAMP) ## Write each stage's code into the deps of dvc.yaml

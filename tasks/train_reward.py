@@ -183,10 +183,11 @@ def _train(
     """An engagement reward, and the language model under it."""
     model, tokenizer = load_language(boigllm, dtype=section.dtype, device="cuda" if torch.cuda.is_available() else "cpu")
     model = merged(model)
-    rules = section.features, section.head, section.fit
-    return engagement.train(
-        posts, val, model.base_model, tokenizer, *rules, folder=folder, seed=section.seed, report=report, name=name
-    ), model
+    rewarded = engagement.train(
+        posts, val, model.base_model, tokenizer,
+        features=section.features, head=section.head, fit=section.fit, folder=folder, seed=section.seed, report=report, name=name,
+    )  # fmt: skip
+    return rewarded, model
 
 
 def _line(nats: np.ndarray, kpi: np.ndarray) -> Line:
