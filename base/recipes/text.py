@@ -17,6 +17,7 @@ from boig.simulator.scenes import sample_scene
 TOKENS = 32
 WIDTH = 128
 EMPTY_SHARE, POST_SHARE = 0.1, 0.4
+SPECIAL = ("<|startoftext|>", "<|endoftext|>")
 
 
 def sample_text(rng: np.random.Generator, scene: Scene) -> str:
@@ -38,17 +39,17 @@ def build_tokenizer(rng: np.random.Generator) -> CLIPTokenizer:
     letters = [chr(c) for c in range(33, 127)]
     trainer = trainers.BpeTrainer(
         vocab_size=1024,
-        special_tokens=["<|startoftext|>", "<|endoftext|>"],
+        special_tokens=list(SPECIAL),
         initial_alphabet=letters,
         end_of_word_suffix="</w>",
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    parts = json.loads(tokenizer.to_str())["model"]
-    vocab = dict(parts["vocab"])
-    for letter in letters:  # a letter at the end of a word is a token of its own
-        vocab.setdefault(f"{letter}</w>", len(vocab))
-    return CLIPTokenizer(vocab=vocab, merges=[tuple(m) for m in parts["merges"]], model_max_length=TOKENS)
+    merges = [tuple(m) for m in json.loads(tokenizer.to_str())["model"]["merges"]]
+    # The trainer numbers single letters anew in each process; here they are in order, each also as the end of a word.
+    known = [*SPECIAL, *letters, *(f"{letter}</w>" for letter in letters), *("".join(m) for m in merges)]
+    vocab = {token: i for i, token in enumerate(dict.fromkeys(known))}
+    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=TOKENS)
 
 
 def build_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
