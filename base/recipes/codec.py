@@ -82,8 +82,8 @@ def losses(codec: AutoencoderKL, x: torch.Tensor, weight: torch.Tensor, z: torch
 
 @torch.no_grad()
 def score(codec: AutoencoderKL, basis: torch.Tensor, count: int, seed: int, device: str) -> dict[str, float]:
-    """On unseen pictures: PSNR in dB (peak to peak 2) after encoding and decoding, and of the components' linear inverse;
-    the encoder's share of the components' variance that is explained."""
+    """On unseen pictures: PSNR in dB (peak to peak 2) after encoding and decoding, and the share of the components' variance
+    that the encoder explains."""
     x = pictures(np.random.default_rng(seed), count)[0].to(device)
     z, encoded = project(x, basis), codec.encode(x).latent_dist.mean
 

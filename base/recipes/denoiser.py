@@ -175,11 +175,11 @@ def main() -> None:
     weights, every = weigh(scenes), np.arange(len(scenes))
     first = np.flatnonzero([easy(s) for s in scenes])
     trainer = Trainer(latents.shape[1], args)
-    if not args.checkpoint.exists():
-        teach_text(trainer.model["text"], trainer.tokenizer, trainer.rng, args.text_steps, args.device)
-        trainer.average.module.load_state_dict(trainer.model.state_dict())
     if args.checkpoint.exists():
         trainer.restore(torch.load(args.checkpoint, weights_only=True))
+    else:
+        teach_text(trainer.model["text"], trainer.tokenizer, trainer.rng, args.text_steps, args.device)
+        trainer.average.module.load_state_dict(trainer.model.state_dict())
     bar, smooth = tqdm(range(trainer.step, trainer.steps), desc="denoiser", mininterval=10), 1.0
     for _ in bar:
         pool = first if trainer.step * args.batch < args.easy else every
