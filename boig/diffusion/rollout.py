@@ -14,6 +14,7 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import Stabl
 from torch import Tensor
 
 from boig.brief import Brief
+from boig.diffusion.diversity import palette
 from boig.diffusion.sampler import Schedule, decode, latent_shape, noise, trajectory
 from boig.diffusion.text import TextCache
 from boig.diffusion.world import World
@@ -77,8 +78,8 @@ class Rollout:
     buffers: tuple[RolloutBuffer, ...]
     scored: Scored
     """Of all N."""
-    features: np.ndarray
-    """(N, F) float64: coarse colors and layout of each picture, see `coarse`."""
+    palettes: np.ndarray
+    """(N, 40) float64: the palette of each picture, see `boig.diffusion.diversity`."""
     forwards: int
     """U-Net passes per picture, over all ranks: N × T, twice that with guidance."""
 
@@ -120,7 +121,7 @@ def collect(
     """
     if len(orders) % chunk:
         raise ValueError(f"a rollout of {len(orders)} pictures does not fill chunks of {chunk}; make it a multiple")
-    buffers, waiting, features = [], {}, {}
+    buffers, waiting, palettes = [], {}, {}
     for number in filter(world.owns, range(len(orders) // chunk)):
         part = orders[number * chunk : (number + 1) * chunk]
         context = texts.embed([o.prompt for o in part])
@@ -129,7 +130,7 @@ def collect(
         latents, logprob = trajectory(pipe.unet, schedule, draws, context, contrast, guidance)
         pictures = decode(pipe, latents[:, -1])
         waiting[number] = score([o.brief for o in part], pictures)
-        features[number] = coarse(pictures)
+        palettes[number] = palette(pictures)
         buffers.append(RolloutBuffer(number, latents, logprob, context, contrast))
     scored = world.merge({number: pending.result() for number, pending in waiting.items()})
     return Rollout(
@@ -138,41 +139,9 @@ def collect(
             total=np.concatenate([s.total for s in scored]).astype(np.float64),
             parts={name: np.concatenate([s.parts[name] for s in scored]).astype(np.float64) for name in scored[0].parts},
         ),
-        features=np.concatenate(world.merge(features)),
+        palettes=np.concatenate(world.merge(palettes)),
         forwards=len(orders) * schedule.steps * (1 if guidance == 1 else 2),
     )
-
-
-def coarse(pictures: np.ndarray, side: int = 8) -> np.ndarray:
-    """What a glance sees: the mean color of each of side × side fields.
-
-    Args:
-        pictures: uint8 (N, H, W, 3); H and W at least `side`.
-        side: fields along each edge.
-
-    Returns:
-        (N, side * side * 3) float64 in 0–1.
-    """
-    count, height, width, _ = pictures.shape
-    trimmed = pictures[:, : height // side * side, : width // side * side].astype(np.float64) / 255
-    fields = trimmed.reshape(count, side, height // side, side, width // side, 3).mean((2, 4))
-    return fields.reshape(count, -1)
-
-
-def novelty(features: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """(N,) mean distance of each picture to the others of its group; 0 for a group of one.
-
-    Args:
-        features: (N, F).
-        groups: (N,) group of each picture.
-    """
-    result = np.zeros(len(features))
-    for group in np.unique(groups):
-        rows = np.flatnonzero(groups == group)
-        if len(rows) > 1:
-            distances = np.linalg.norm(features[rows, None] - features[None, rows], axis=-1)  # (G, G)
-            result[rows] = distances.sum(1) / (len(rows) - 1)
-    return result
 
 
 def torch_row(values: np.ndarray, number: int, chunk: int, device: torch.device | str) -> Tensor:

@@ -12,7 +12,8 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import Stabl
 from PIL import Image
 
 from boig.brief import Brief
-from boig.diffusion.rollout import Score, Scored, coarse, novelty
+from boig.diffusion.diversity import palette, variety
+from boig.diffusion.rollout import Score, Scored
 from boig.diffusion.sampler import generate
 from boig.diffusion.settings import Panel, Rewarding, Sampling
 from boig.diffusion.text import TextCache
@@ -78,7 +79,7 @@ class PanelView:
         return {
             "judge": float(self.judge.score(briefs, pictures).mean()),
             "reward": float(scored.total.mean()),
-            "diversity": float(novelty(coarse(pictures), np.zeros(len(pictures))).mean()),
+            "diversity": variety(palette(pictures)),
         } | {name: float(values.mean()) for name, values in sorted(scored.parts.items())}
 
     def _draw(self) -> np.ndarray:

@@ -12,8 +12,9 @@ import numpy as np
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
 from boig.diffusion.algorithms.policy import Prompts, Rules, check_adapter, drawn, improve, orders
+from boig.diffusion.diversity import variety
 from boig.diffusion.learner import Learner
-from boig.diffusion.rollout import Score, collect, novelty
+from boig.diffusion.rollout import Score, collect
 from boig.diffusion.sampler import Schedule
 from boig.diffusion.settings import Ddpo
 from boig.diffusion.text import TextCache
@@ -62,7 +63,7 @@ class PublishedDdpo:
             Rules(s.chunks_per_update, s.clip, kl=0.0, kl_every=1, guidance=s.guidance),
         )  # fmt: skip
         parts = {f"part_{name}": float(values.mean()) for name, values in sorted(rollout.scored.parts.items())}
-        return {"reward": float(total.mean()), "diversity": float(novelty(rollout.features, np.zeros(len(total))).mean())} | parts | row
+        return {"reward": float(total.mean()), "diversity": variety(rollout.palettes)} | parts | row
 
 
 def tracked_advantages(rewards: np.ndarray, prompts: list[str], memory: dict[str, list[float]], length: int, least: int) -> np.ndarray:

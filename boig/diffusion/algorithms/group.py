@@ -17,8 +17,9 @@ import numpy as np
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
 from boig.diffusion.algorithms.policy import Prompts, Rules, check_adapter, drawn, improve, orders
+from boig.diffusion.diversity import novelty, variety
 from boig.diffusion.learner import Learner
-from boig.diffusion.rollout import Score, collect, novelty
+from boig.diffusion.rollout import Score, collect
 from boig.diffusion.sampler import Schedule
 from boig.diffusion.settings import Group
 from boig.diffusion.text import TextCache
@@ -66,7 +67,7 @@ class GroupRelative:
         )  # fmt: skip
         count = s.prompts * s.group
         groups = np.arange(count) % s.prompts
-        parts = rollout.scored.parts | {"total": rollout.scored.total, "diversity": novelty(rollout.features, groups)}
+        parts = rollout.scored.parts | {"total": rollout.scored.total, "diversity": novelty(rollout.palettes)}
         advantages = group_advantages(parts, s.weights, groups, s.advantage_clip)
         progress.counts.pictures += count
         progress.counts.reward_calls += count
@@ -78,7 +79,7 @@ class GroupRelative:
         seen = {f"part_{name}": float(values.mean()) for name, values in sorted(rollout.scored.parts.items())}
         return {
             "reward": float(rollout.scored.total.mean()),
-            "diversity": float(parts["diversity"].mean()),
+            "diversity": variety(rollout.palettes),
             "kept_groups": advantages.kept,
         } | seen | row  # fmt: skip
 

@@ -13,9 +13,10 @@ from boig.diffusion.algorithms.group import GroupRelative, group_advantages, sto
 from boig.diffusion.algorithms.kpi_guided import KpiWords
 from boig.diffusion.algorithms.pft import LikedPictures, liking
 from boig.diffusion.algorithms.supervised import Examples, encode
+from boig.diffusion.diversity import palette, variety
 from boig.diffusion.learner import Learner
 from boig.diffusion.pipeline import adapter_parameters, add_adapter, load_base
-from boig.diffusion.rollout import at_once, coarse
+from boig.diffusion.rollout import at_once
 from boig.diffusion.sampler import generate
 from boig.diffusion.settings import Ddpo, KpiGuided, Supervised
 from boig.diffusion.text import TextCache
@@ -54,7 +55,7 @@ def built(base, method: str, **changes):
 
 def panel(pipe, iteration: int) -> dict[str, float]:
     pictures = generate(pipe, ["a cup 1"] * 4, [1, 2, 3, 4], 3, 1.0, batch_size=4)
-    return {"judge": float(pictures[..., 0].mean()), "diversity": float(coarse(pictures).std(0).mean())}
+    return {"judge": float(pictures[..., 0].mean()), "diversity": variety(palette(pictures))}
 
 
 def finish(pipe, algorithm, iterations, checkpoint, guard=None):

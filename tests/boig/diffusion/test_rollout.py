@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boig.diffusion.algorithms.policy import drawn, orders
+from boig.diffusion.diversity import palette
 from boig.diffusion.pipeline import load_base
-from boig.diffusion.rollout import at_once, coarse, collect, novelty
+from boig.diffusion.rollout import at_once, collect
 from boig.diffusion.sampler import Schedule, generate
 from boig.diffusion.text import TextCache
 from boig.diffusion.world import World
@@ -35,7 +36,7 @@ def test_a_rollout_holds_what_was_drawn_in_its_order(base):
     made = orders(BRIEFS, 2, 7, 0)
     pictures = generate(pipe, [o.prompt for o in made], [o.seed for o in made], 3, 1.0, eta=1.0, batch_size=3)
     assert np.array_equal(rollout.scored.total, redness([o.brief for o in made], pictures).total)
-    assert np.array_equal(rollout.features, coarse(pictures))
+    assert np.array_equal(rollout.palettes, palette(pictures))
 
 
 def test_scoring_overlaps_drawing(base):
@@ -77,23 +78,3 @@ def test_seeds_of_a_rollout_differ_between_pictures_and_iterations():
     first, second = orders(BRIEFS, 4, 7, 0), orders(BRIEFS, 4, 7, 1)
     assert len({o.seed for o in [*first, *second]}) == 24
     assert orders(BRIEFS, 4, 7, 0) == first
-
-
-@given(st.integers(2, 5), st.integers(0, 100))
-def test_novelty_knows_the_odd_one_out(size, seed):
-    rng = np.random.default_rng(seed)
-    features = rng.normal(size=(size + 1, 4)) * 0.01
-    features[size] += 5
-    groups = np.zeros(size + 1, int)
-    values = novelty(features, groups)
-    assert values.argmax() == size
-    assert np.allclose(novelty(features[::-1], groups), values[::-1])
-    assert novelty(features[:1], groups[:1]).tolist() == [0]
-
-
-def test_coarse_sees_color_and_place():
-    picture = np.zeros((1, 16, 16, 3), np.uint8)
-    picture[0, :2, :2, 0] = 255
-    features = coarse(picture).reshape(8, 8, 3)
-    assert features[0, 0].tolist() == [1, 0, 0]
-    assert features.sum() == 1
