@@ -6,6 +6,8 @@ import secrets
 import ray
 from tenacity import retry, retry_if_exception_message, stop_after_attempt
 
+from boig.quiet import hush
+
 OBJECT_STORE_BYTES = 512 * 2**20
 """Of a local Ray. The default would take 30 % of the memory; batches of pictures need far less."""
 SPARE_CPUS = 2
@@ -13,17 +15,6 @@ SPARE_CPUS = 2
 
 Without them two actors of one CPU each stall on a two-core machine, since no slot is left for the tasks that feed them.
 """
-QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # keep CUDA_VISIBLE_DEVICES as it is for workers that ask for no GPU
-    "RAY_memory_monitor_refresh_ms": "0",  # the pipeline's peak is bounded by its parameters; no worker is killed on a guess
-    "RAY_prestart_worker_first_driver": "0",  # a worker takes seconds of a core to start: none on a guess
-    "RAY_enable_worker_prestart": "0",
-    "RAY_DEDUP_LOGS": "1",
-    "RAY_TRAIN_V2_ENABLED": "1",
-    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
-}
-"""Set before Ray starts, unless the user has set them."""
 
 
 def connect(address: str | None = None) -> None:
@@ -37,8 +28,7 @@ def connect(address: str | None = None) -> None:
     """
     if ray.is_initialized():
         return
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
+    hush()
     address = address or os.environ.get("RAY_ADDRESS")
     if address:
         try:

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+from diffusers.utils.logging import disable_progress_bar
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
@@ -44,6 +45,7 @@ def load_base(
         )
     if local and not (Path(path_or_hub_id) / "model_index.json").is_file():
         raise ValueError(f"base model {path_or_hub_id!r} has no model_index.json; it must be a pipeline saved by diffusers")
+    disable_progress_bar()  # of loading: seconds, and once per worker
     off = {} if safety_checker else {"safety_checker": None, "requires_safety_checker": False}
     try:
         pipe = StableDiffusionPipeline.from_pretrained(

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 import numpy as np
 
 from boig.brief import Brief
 from boig.language.prompts import behavior_answer, behavior_prompt, content_answer, content_prompt
-from boig.language.settings import Training
+from boig.language.settings import Blur, Training
 from boig.verbalizer.form import Verbalization
 
 _SYLLABLES = (
@@ -84,9 +85,10 @@ def training_texts(posts: Sequence[Example], negatives: Sequence[Example], setti
     for number in range(settings.passes):
         rng = np.random.default_rng([seed, number])
         unknown = rng.random(len(posts)) < settings.unknown_share
-        texts += [content(_anonymous(e, rng) if masked else e) for e, masked in zip(posts, unknown, strict=True)]
+        named = [_anonymous(e, rng) if masked else e for e, masked in zip(posts, unknown, strict=True)]
+        texts += [content(_blurred(e, settings.blur, rng)) for e in named]
         chosen = np.sort(rng.permutation(len(both))[: round(settings.behavior_share * len(both))])
-        texts += [behavior(both[i]) for i in chosen]
+        texts += [behavior(_blurred(both[i], settings.blur, rng)) for i in chosen]
     return texts
 
 
@@ -106,3 +108,12 @@ def _anonymous(example: Example, rng: np.random.Generator) -> Example:
     """The example with a made-up account of two to four syllables."""
     name = "".join(_SYLLABLES[i] for i in rng.integers(len(_SYLLABLES), size=int(rng.integers(2, 5))))
     return replace(example, brief=replace(example.brief, account=name.title() if rng.random() < 0.5 else name))
+
+
+def _blurred(example: Example, blur: Blur, rng: np.random.Generator) -> Example:
+    """The example with noise on its brief and KPI; what its picture shows stays."""
+    brief = example.brief
+    days, hours = rng.integers(-blur.days, blur.days + 1), rng.integers(-2, 3) if blur.days else 0
+    words = [word for word in brief.caption.split() if rng.random() >= blur.words] if blur.words else [brief.caption]
+    moved = replace(brief, created_at=brief.created_at + timedelta(days=int(days), hours=int(hours)), caption=" ".join(words))
+    return replace(example, brief=moved, kpi=int(np.clip(round(example.kpi + blur.kpi * rng.standard_normal()), 0, 100)))

@@ -37,6 +37,18 @@ class Lora(Section):
     """Fold the adapter into the weights that are written; else the folder holds the adapter, and names its base."""
 
 
+class Blur(Section):
+    """Noise on the briefs of training examples, drawn anew in each pass, so that a post is not known by its hour, wording or exact KPI.
+    Ours; all zero for none."""
+
+    days: Annotated[int, Field(ge=0)]
+    """The time moves by up to so many days either way, and, unless that is 0, by up to two hours."""
+    words: Share
+    """Share of the caption's words that are left out."""
+    kpi: Weight
+    """Standard deviation of what is added to the KPI, 0–100; the bucket stays."""
+
+
 class Training(Section):
     """AdamW with cosine decay (sister) on both directions."""
 
@@ -46,6 +58,7 @@ class Training(Section):
     """Share of posts and negatives that each pass also shows in the behavior direction, drawn anew per pass."""
     unknown_share: Share
     """Share of content examples whose account is replaced by a made-up one, so that the model knows what to do with an unseen account."""
+    blur: Blur
     batch_size: Count
     """Examples per update, over all workers and accumulated steps."""
     micro_batch: Count

@@ -9,12 +9,12 @@ import pytest
 from boig.contracts import VERBALIZED
 from boig.language import corpus, examples, prompts
 from boig.language.embed import Embedder, package_folder
-from boig.language.settings import Training
+from boig.language.settings import Blur, Training
 from tests.boig.language.world import write
 
 SETTINGS = Training(
-    passes=2, behavior_share=0.5, unknown_share=0.25, batch_size=8, micro_batch=8, learning_rate=1e-3, warmup_share=0.1, weight_decay=0.1,
-    clip=1.0, number_smoothing=0.03, evaluations=2, max_tokens=256,
+    passes=2, behavior_share=0.5, unknown_share=0.25, blur=Blur(days=0, words=0, kpi=0), batch_size=8, micro_batch=8, learning_rate=1e-3,
+    warmup_share=0.1, weight_decay=0.1, clip=1.0, number_smoothing=0.03, evaluations=2, max_tokens=256,
 )  # fmt: skip
 
 
@@ -34,6 +34,25 @@ def test_shares_are_kept(posts):
     unknown = [t for t in texts if json.loads(t.prompt)["account"] not in known]
     assert len(unknown) == pytest.approx(0.25 * SETTINGS.passes * len(posts), rel=0.3)
     assert {json.loads(t.prompt)["task"] for t in unknown} == {"content"}
+
+
+def test_blur_moves_briefs_within_its_bounds_and_leaves_pictures_alone(posts):
+    blurred = SETTINGS.model_copy(
+        update={"unknown_share": 0.0, "behavior_share": 0.0, "passes": 1, "blur": Blur(days=10, words=0.3, kpi=4)}
+    )
+    texts = examples.training_texts(posts, [], blurred, seed=1)
+    kept, days, steps = 0, [], []
+    for post, text in zip(posts, texts, strict=True):
+        brief, bucket, kpi = prompts.parse_content(text.prompt)
+        assert (brief.account, bucket, text.answer) == (post.brief.account, post.bucket, prompts.content_answer(post.verbalization))
+        words = iter(post.brief.caption.split())
+        assert all(word in words for word in brief.caption.split()), "not a part of the caption in its order"
+        kept += len(brief.caption.split())
+        days.append((brief.created_at - post.brief.created_at).total_seconds() / 86400)
+        steps.append(kpi - post.kpi)
+    assert 8 < max(map(abs, days)) < 10.2
+    assert kept / sum(len(post.brief.caption.split()) for post in posts) == pytest.approx(0.7, abs=0.06)
+    assert np.std(steps) == pytest.approx(4, rel=0.25)
 
 
 def test_equal_seeds_give_equal_texts(posts):
