@@ -24,7 +24,8 @@ from pathlib import Path
 import numpy as np
 
 from boig.brief import Brief
-from boig.params import AlignBoigsd, load
+from boig.params import load
+from boig.sections.align_boigsd import AlignBoigsd
 
 RESULT = Path("bench/results/align.json")
 OURS, PEER = "boigsd", "ddpo"
@@ -113,6 +114,7 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, default=Path("scratch/bench_align"), help="folder for checkpoints, emptied")
     arguments = parser.parse_args()
     section = load("align_boigsd")
+    assert isinstance(section, AlignBoigsd)
     found = {}
     for method, overlapped in ((PEER, False), (OURS, True)):
         folder = arguments.scratch / method

@@ -85,7 +85,8 @@ def measure(method: str) -> dict:
     """Pictures a second, median of the runs, peak memory of this process, and the coverages."""
     files = jpegs()
     pictures: list = files if method == "decode" else [decode(file) for file in files]
-    work: Callable = {"decode": decode, "ours": ours, "kmeans": kmeans, "quantize": quantize}[method]
+    methods: dict[str, Callable] = {"decode": decode, "ours": ours, "kmeans": kmeans, "quantize": quantize}
+    work = methods[method]
     answers = [work(picture) for picture in pictures]  # warm: tables, imports
     rates = []
     for _ in range(RUNS):

@@ -197,6 +197,7 @@ def _quiet_ray_data() -> None:
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    context.issue_detectors_config.high_memory_detector_config.detection_time_interval_s = -1  # the pipeline's own peak is measured
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     for name in ("progress", "execution.resource_manager"):  # they warn that bars are off, and of every slow start
         logging.getLogger(f"ray.data._internal.{name}").setLevel(logging.ERROR)

@@ -91,7 +91,9 @@ def _epoch(net: JudgeNet, data: tuple, optimizer, schedule, accounts: int, rule:
         about[torch.from_numpy(rng.random(len(rows)) < _ACCOUNT_DROPOUT), :accounts] = 0.0
         mean, words = net(_moved(seen[at], rng), about)
         said = about[:, about.shape[1] - words.shape[1] :]
-        loss = nn.functional.mse_loss(mean, kpi[at]) + rule.word_loss * nn.functional.binary_cross_entropy_with_logits(words, said)
+        loss = nn.functional.mse_loss(mean, kpi[at])
+        if words.shape[1]:  # a feed without captions has none, and their mean would be NaN
+            loss = loss + rule.word_loss * nn.functional.binary_cross_entropy_with_logits(words, said)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)

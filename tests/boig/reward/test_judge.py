@@ -43,6 +43,14 @@ def test_a_judge_learns_from_pixels_survives_saving_and_knows_no_account_by_name
     assert np.corrcoef(again.score(briefs, larger), scores)[0, 1] > 0.99
 
 
+def test_a_feed_without_captions_is_judged_by_its_pixels(tmp_path: Path):
+    briefs, pictures, kpi = _posts()
+    silent = [replace(brief, caption="") for brief in briefs]
+    judge = judge_training.train(silent, pictures, kpi, RULE.model_copy(update={"epochs": 12}), folder=tmp_path, seed=1, report=Silent())
+    judge.save(tmp_path / "judge")
+    assert np.corrcoef(Judge.load(tmp_path / "judge").score(silent, pictures), kpi)[0, 1] > 0.9
+
+
 def test_an_interrupted_training_ends_with_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     whole = tmp_path / "whole"
     _train(whole / "work", epochs=4).save(whole)
