@@ -17,7 +17,7 @@ from boig.brief import Brief
 from boig.evaluation import bootstrap
 from boig.language import baselines, corpus, examples, metrics, model, sft, tokenizer
 from boig.language.consensus import consensus
-from boig.language.describe import Shot, brief_seed, describe
+from boig.language.describe import Shot, describe, draw
 from boig.language.embed import Embedder
 from boig.reporting import Reporter
 from boig.sections.train_boigllm import TrainBoigllm
@@ -120,20 +120,14 @@ class Describer:
         self._shots = worked_examples(corpus.read().splits["train"], shots or 0, section.seed)
 
     def __call__(self, rows: list[dict]) -> list[dict]:
-        draws = self._decoding.draws
-        repeated = [row for row in rows for _ in range(draws)]
-        drawn = describe(
-            self._model,
-            self._tokenizer,
-            [row["brief"] for row in repeated],
-            [row["bucket"] for row in repeated],
-            [row["kpi"] for row in repeated],
-            temperature=self._decoding.temperature if draws > 1 else 0.0,
-            seeds=[brief_seed(row["brief"], i % draws) for i, row in enumerate(repeated)],
-            batch_size=self._decoding.batch_size,
-            shots=self._shots,
-        )
-        best = [consensus(drawn[i * draws : (i + 1) * draws]) for i in range(len(rows))]
+        use, briefs = self._decoding, [row["brief"] for row in rows]
+        buckets, kpis = [row["bucket"] for row in rows], [row["kpi"] for row in rows]
+        asked = (self._model, self._tokenizer, briefs, buckets, kpis)
+        if use.draws == 1:
+            best = describe(*asked, batch_size=use.batch_size, shots=self._shots)
+        else:
+            drawn = draw(*asked, draws=use.draws, temperature=use.temperature, batch_size=use.batch_size, shots=self._shots)
+            best = [consensus(d.verbalizations, d.odds) for d in drawn]
         return [{**row, "verbalization": v.to_json()} for row, v in zip(rows, best, strict=True)]
 
 

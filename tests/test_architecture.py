@@ -149,8 +149,10 @@ def test_modules_and_public_names_are_explained(path: Path):
 
 @pytest.mark.parametrize("path", CODE, ids=str)
 def test_importing_calls_nothing(path: Path):
-    """At module level nothing is called for its effect."""
+    """At module level nothing is called for its effect; but the commands set what Ray and Transformers read as they are imported."""
     for node in ast.parse((ROOT / path).read_text()).body:
+        if path == Path("flows/__init__.py") and ast.unparse(node) == "hush()":
+            continue
         if isinstance(node, ast.Expr) and not isinstance(node.value, ast.Constant):
             pytest.fail(f"{path}:{node.lineno} does something on import: {ast.unparse(node)[:80]}")
         if isinstance(node, ast.For | ast.While | ast.With | ast.Try):

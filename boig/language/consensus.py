@@ -16,11 +16,12 @@ from boig.language.metrics import coverage_rmse, rgb_distance, set_iou
 from boig.verbalizer.form import MAX_COLORS, ColorShare, ObjectBox, Verbalization
 
 
-def consensus(draws: Sequence[Verbalization]) -> Verbalization:
+def consensus(draws: Sequence[Verbalization], odds: dict[str, float] | None = None) -> Verbalization:
     """The candidate of least expected error; a single draw is returned as it is.
 
     Args:
-        draws: of one brief, by `boig.language.describe.describe` with temperature above 0.
+        draws: of one brief, by `boig.language.describe.draw`.
+        odds: probability that a description lists each color; None counts the draws.
 
     Raises:
         ValueError: no draws.
@@ -29,7 +30,7 @@ def consensus(draws: Sequence[Verbalization]) -> Verbalization:
         raise ValueError("no draws to agree on")
     if len(draws) == 1:
         return draws[0]
-    colors = max(_color_candidates(draws), key=lambda c: sum(_color_gain(c, d) for d in draws))
+    colors = max(_color_candidates(draws, odds), key=lambda c: sum(_color_gain(c, d) for d in draws))
     labels = max(sorted({_labels(d) for d in draws}), key=lambda c: sum(set_iou(c, _labels(d)) for d in draws))
     tones = unit_tones(np.mean([d.tones for d in draws], axis=0).tolist())
     chosen = Verbalization(colors, tones, tuple(_typical(label, draws) for label in labels), "")
@@ -37,16 +38,22 @@ def consensus(draws: Sequence[Verbalization]) -> Verbalization:
     return tidy(Verbalization(chosen.colors, chosen.tones, chosen.objects, nearest.caption))
 
 
-def _color_candidates(draws: Sequence[Verbalization]) -> list[tuple[ColorShare, ...]]:
-    """Color lists: each draw's own, and the m most frequent names with their mean coverage over all draws, for each m."""
+def _color_candidates(draws: Sequence[Verbalization], odds: dict[str, float] | None) -> list[tuple[ColorShare, ...]]:
+    """Color lists: the m likeliest names with their expected coverage, 0 where not listed, for each m; without odds each draw's own too.
+
+    With odds a draw's own list is no candidate: it would win by agreeing with itself, and nothing else speaks for it.
+    """
     seen: dict[str, list[float]] = {}
     for draw in draws:
         for color in draw.colors:
             seen.setdefault(color.name, []).append(color.coverage)
-    by_count = sorted(seen, key=lambda name: (-len(seen[name]), -sum(seen[name]), name))
-    means = [ColorShare(name, round(sum(seen[name]) / len(draws), 2)) for name in by_count[:MAX_COLORS]]
-    averages = [tuple(means[:m]) for m in range(1, len(means) + 1)]
-    return [*averages, *(d.colors for d in draws)]
+    every = [share for shares in seen.values() for share in shares]
+    shares = {name: float(np.mean(seen.get(name, every))) for name in (odds if odds and every else seen)}  # when it is listed
+    chance = odds or {name: len(found) / len(draws) for name, found in seen.items()}
+    ranked = sorted(shares, key=lambda name: (-chance[name], -shares[name], name))
+    means = [ColorShare(name, round(chance[name] * shares[name], 2)) for name in ranked[:MAX_COLORS]]
+    likeliest = [tuple(means[:m]) for m in range(1, len(means) + 1)]
+    return likeliest if odds and likeliest else [*likeliest, *(d.colors for d in draws)]
 
 
 def _color_gain(colors: tuple[ColorShare, ...], draw: Verbalization) -> float:

@@ -10,8 +10,19 @@ from transformers import LogitsProcessorList, PreTrainedModel, PreTrainedTokeniz
 
 from boig.brief import Brief
 from boig.language.grammar import Constrain, Draw, compile_grammar, longest
+from boig.language.odds import NameOdds, name_tokens
 from boig.language.prompts import content_prompt, few_shot, for_model
 from boig.verbalizer.form import MAX_COLORS, MAX_OBJECTS, ColorShare, Verbalization
+from boig.verbalizer.palette import NAMES
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a model says of one brief, several times."""
+
+    verbalizations: tuple[Verbalization, ...]
+    odds: dict[str, float] | None
+    """Probability that a description lists each color, see `boig.language.odds`; None where the tokenizer spells its names."""
 
 
 @dataclass(frozen=True)
@@ -64,17 +75,64 @@ def describe(
     if not len(briefs) == len(buckets) == len(kpis) == len(seeds):
         counts = f"{len(briefs)} briefs with {len(buckets)} buckets, {len(kpis)} kpis and {len(seeds)} seeds"
         raise ValueError(f"{counts}; give one of each per brief")
-    limit = _limit(max_new_tokens, labels)
     prompts = [_prompt(b, w, k, tokenizer, shots) for b, w, k in zip(briefs, buckets, kpis, strict=True)]
+    return _described(model, tokenizer, prompts, seeds, temperature, batch_size, _limit(max_new_tokens, labels), labels)[0]
+
+
+def draw(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    briefs: Sequence[Brief],
+    buckets: Sequence[str],
+    kpis: Sequence[int],
+    *,
+    draws: int,
+    temperature: float,
+    batch_size: int,
+    shots: Sequence[Shot] = (),
+) -> list[Drawn]:
+    """Several descriptions of each brief, for `boig.language.consensus`; arguments as in `describe`, with `draws` of each.
+
+    Raises:
+        ValueError: lengths differ, or no temperature above 0.
+    """
+    if temperature <= 0:
+        raise ValueError(f"draws need a temperature above 0, got {temperature}; use describe for the most likely text")
+    prompts = [_prompt(b, w, k, tokenizer, shots) for b, w, k in zip(briefs, buckets, kpis, strict=True) for _ in range(draws)]
+    seeds = [brief_seed(b, number) for b in briefs for number in range(draws)]
+    shown, listed = _described(model, tokenizer, prompts, seeds, temperature, batch_size, longest(), ())
+    result = []
+    for rows in (slice(start, start + draws) for start in range(0, len(shown), draws)):
+        odds = None if listed is None else dict(zip(NAMES, listed[rows].mean(0).tolist(), strict=True))
+        result.append(Drawn(tuple(shown[rows]), odds))
+    return result
+
+
+def _described(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: list[str],
+    seeds: list[int],
+    temperature: float,
+    batch_size: int,
+    limit: int,
+    labels: tuple[str, ...],
+) -> tuple[list[Verbalization], torch.Tensor | None]:
+    """N prompts → N verbalizations, and the odds of each color name (N, 40) where names are tokens."""
     # Equal lengths together: less padding, and the same neighbours whatever the order of the briefs.
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     grammar = compile_grammar(tokenizer, model.get_output_embeddings().weight.shape[0], labels)
+    names = name_tokens(tokenizer) if temperature > 0 else None
     texts: dict[int, str] = {}
+    listed = None if names is None else torch.zeros(len(prompts), len(NAMES), dtype=torch.float64)
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
-        drawn = _generate(model, tokenizer, grammar, [prompts[i] for i in rows], [seeds[i] for i in rows], temperature, limit)
+        watch = None if names is None else NameOdds(names, len(rows), temperature)
+        drawn = _generate(model, tokenizer, grammar, [prompts[i] for i in rows], [seeds[i] for i in rows], temperature, limit, watch)
         texts.update(zip(rows, drawn, strict=True))
-    return [tidy(Verbalization.from_json(texts[i])) for i in range(len(prompts))]
+        if listed is not None and watch is not None:
+            listed[rows] = watch.listed
+    return [tidy(Verbalization.from_json(texts[i])) for i in range(len(prompts))], listed
 
 
 def brief_seed(brief: Brief, draw: int = 0) -> int:
@@ -141,12 +199,13 @@ def _generate(
     seeds: list[int],
     temperature: float,
     limit: int,
+    watch: NameOdds | None,
 ) -> list[str]:
     # A chat template has written its own special tokens already.
     batch = tokenizer(
         prompts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=tokenizer.chat_template is None
     ).to(model.device)
-    processors = LogitsProcessorList([Constrain(grammar, tokenizer, len(prompts))])
+    processors = LogitsProcessorList([Constrain(grammar, tokenizer, len(prompts)), *([watch] if watch else [])])
     if temperature > 0:
         processors.append(Draw(seeds, temperature))
     tokens = model.generate(
