@@ -81,25 +81,28 @@ def against_compute(panels: Sequence[tuple[str, Mapping[str, Points]]], *, label
     return _svg(2.75 * len(panels), 2.9, draw)
 
 
-def steering(lines: Mapping[str, Sequence[Mapping]], *, label: str) -> str:
+def steering(lines: Mapping[str, Sequence[Mapping]], *, label: str, percent: bool) -> str:
     """What wanting low, medium or high changes: a line with intervals per method.
 
     Args:
         lines: method → the estimates of the three buckets.
         label: of the vertical axis, with its unit.
+        percent: the estimates are shares of the base, shown in percent with a line at none.
     """
+    scale = 100 if percent else 1
 
     def draw(figure: Figure) -> None:
         ax = figure.subplots()
         for i, (name, values) in enumerate(lines.items()):
             at = [x + 0.06 * (i - (len(lines) - 1) / 2) for x in range(len(values))]
-            means = [100 * v["mean"] for v in values]
-            errors = [[100 * (v["mean"] - v["lo"]) for v in values], [100 * (v["hi"] - v["mean"]) for v in values]]
+            means = [scale * v["mean"] for v in values]
+            errors = [[scale * (v["mean"] - v["lo"]) for v in values], [scale * (v["hi"] - v["mean"]) for v in values]]
             ax.errorbar(at, means, errors, fmt="o-", color=COLORS[i % len(COLORS)], capsize=3, linewidth=1.6, label=name)
         ax.set_xticks(range(3), ["low", "medium", "high"])
         ax.set_xlabel("wanted bucket")
         ax.set_ylabel(label)
-        ax.axhline(0, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
+        if percent:
+            ax.axhline(0, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
         ax.legend(frameon=False)
 
     return _svg(5.6, 3.2, draw)

@@ -8,6 +8,8 @@ from boig.evaluation.formats import COLUMNS, known, mean_of, percent, signed_per
 from boig.evaluation.goals import generation_goals, reward_goals
 from boig.evaluation.report import Block, Cell, ChartBlock, GridBlock, Part, Report, TableBlock
 
+_FEW = 100
+"""Briefs below which the report says that they are few."""
 _LOOKS: dict[str, str] = {"reward": "Reward", "judge": "Judge", "likes": "True law: likes against base", "diversity": "Diversity"}
 """What the panel of an alignment run is looked at for, and the titles of the charts."""
 
@@ -43,12 +45,14 @@ class Findings:
 
 def story(found: Findings) -> Report:
     """The whole report."""
+    briefs = found.evaluate["briefs"]
     simulated = "simulated feed: all results are about a made-up world with a known law of likes"
     return Report(
         title="BOIG: behavior-optimized image generation",
         subtitle=(
             "Pictures for held-out posts, drawn by each method from the same seeds, with a high KPI wanted. "
             "Intervals are 95 %, from resampling whole accounts."
+            + (f" Only {briefs} briefs: small n, so believe a difference only where intervals are apart." if briefs < _FEW else "")
         ),
         badge=simulated if found.simulated else "real feed: observational results",
         facts=tuple(_facts(found)),
@@ -131,7 +135,9 @@ def _steering(found: Findings) -> Part | None:
         return None
     measure, label = ("true_uplift", "true uplift over base, %") if found.simulated else ("judge", "judge, KPI")
     lines = {tables.METHODS[n]: [by[b][measure] for b in ("low", "medium", "high")] for n, by in steered.items()}
-    blocks: list[Block] = [ChartBlock(charts.steering(lines, label=label), "What wanting a low, medium or high KPI changes")]
+    blocks: list[Block] = [
+        ChartBlock(charts.steering(lines, label=label, percent=found.simulated), "What wanting a low, medium or high KPI changes")
+    ]
     if found.buckets is not None:
         blocks.append(found.buckets)
     said = found.evaluate["steering"].get("described")

@@ -35,6 +35,12 @@ def test_equal_findings_give_equal_bytes(page):
     assert render(story(findings())) == page
 
 
+def test_few_briefs_are_called_few():
+    found = findings(("base", "boigllm_prompt"), simulated=False)
+    few = found.metrics | {"evaluate": found.evaluate | {"briefs": 26}}
+    assert "Only 26 briefs: small n" in render(story(type(found)(**{**vars(found), "metrics": few})))
+
+
 def test_captions_are_escaped():
     found = findings(("base", "real"))
     row = ("<script>alert(1)</script> & more", (png(0), None))
@@ -53,6 +59,7 @@ def test_missing_stages_and_numbers_leave_gaps_not_errors():
         part["true_uplift"] = None
     page = render(story(type(found)(**{**vars(found), "metrics": bare, "looks": {}, "buckets": None})))
     assert "real feed" in page
+    assert "small n" not in page
     assert "True uplift" not in page
 
 
