@@ -3,16 +3,20 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from boig.params import SECTIONS
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "flows.repro", "--profile", "smoke"]
 
 
 @pytest.fixture(scope="module")
@@ -32,11 +36,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS", "PREFECT_API_URL")}
+
+
 def repro(root: Path) -> subprocess.CompletedProcess:
-    env = {name: value for name, value in os.environ.items() if name not in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS", "PREFECT_API_URL")}
-    return subprocess.run(
-        [sys.executable, "-m", "flows.repro", "--profile", "smoke"], cwd=root, env=env, capture_output=True, text=True, check=False
-    )
+    return subprocess.run(COMMAND, cwd=root, env=environment(), capture_output=True, text=True, check=False)
 
 
 def test_every_stage_leaves_its_metrics_under_the_profiles_name(project: Path):
@@ -81,3 +86,27 @@ def test_the_run_is_in_mlflow_with_a_child_per_stage_and_its_lineage(project: Pa
     assert tags["dvc.dep.data/posts"]
     assert tags["prefect.flow_run_id"]
     assert tags["ray.job_id"]
+
+
+@pytest.mark.parametrize("stage", SECTIONS)
+def test_a_stage_that_is_killed_completes_with_the_same_bytes(project: Path, stage: str):
+    place = project / ".profiles" / "smoke"
+    lock = yaml.safe_load((place / "dvc.lock").read_text())
+    before = {out["path"]: out["md5"] for out in lock["stages"].pop(stage)["outs"] if not out["path"].startswith("metrics/")}
+    assert before
+    (place / "dvc.lock").write_text(yaml.safe_dump(lock))
+    shutil.rmtree(project / ".dvc" / "cache" / "runs")  # or DVC restores the stage instead of running it
+    seconds = json.loads((project / "metrics" / "smoke" / "run.json").read_text())["stages"][stage]
+
+    killed = subprocess.Popen(COMMAND, cwd=project, env=environment(), stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert killed.stdout is not None
+    assert any(f"Running stage '{stage}'" in line for line in killed.stdout)
+    time.sleep(seconds / 2)
+    assert killed.poll() is None
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+
+    done = repro(project)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    after = yaml.safe_load((place / "dvc.lock").read_text())["stages"][stage]["outs"]
+    assert {out["path"]: out["md5"] for out in after if not out["path"].startswith("metrics/")} == before
