@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from boig.evaluation.readme import fill
 from boig.params import SECTIONS
 
 ROOT = Path(__file__).parents[1]
@@ -25,6 +26,11 @@ def test_each_make_target_is_named(target: str):
 @pytest.mark.parametrize("profile", sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml")))
 def test_the_readme_names_each_profile(profile: str):
     assert f"`{profile}`" in DOCS["README.md"]
+
+
+@pytest.mark.parametrize("name", [name for name, text in DOCS.items() if ":start -->" in text])
+def test_numbers_are_those_of_the_metrics_files(name: str):
+    assert fill(DOCS[name], ROOT / "metrics") == DOCS[name], f"stale: python -m boig.evaluation.readme {name}"
 
 
 def leaves(content: dict, prefix: str = "") -> list[str]:

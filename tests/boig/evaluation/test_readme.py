@@ -13,7 +13,8 @@ TEXT = "# BOIG\n\n<!-- results:start -->\nold\n<!-- results:end -->\n\nWords sta
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the picture grid is copied beside the text
     for name, content in metrics().items():
         (tmp_path / "metrics").mkdir(exist_ok=True)
         (tmp_path / "metrics" / f"{name}.json").write_text(json.dumps(content))
