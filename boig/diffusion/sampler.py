@@ -15,7 +15,7 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import Stabl
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from torch import Tensor, nn
 
-from boig.diffusion.text import TextCache, kpi_prompt
+from boig.diffusion.text import TextCache
 
 _SIGMA_MIN = 1e-4
 """Standard deviation below which a step counts as deterministic: the density has no use there."""
@@ -190,7 +190,7 @@ def generate(
         prompts, seeds: N of each.
         steps: denoising steps.
         guidance: scale of classifier-free guidance; 1 is none.
-        kpi: (wanted, contrast) buckets for an adapter trained with KPI words; guidance then leads from the second to the first.
+        kpi: (wanted, contrast) buckets for a KPI-guided adapter: guidance leads from no prompt and the second to the prompt and the first.
         eta: 0 deterministic … 1 ancestral.
         batch_size: pictures per forward pass.
         cache: text embeddings to use and to add to.
@@ -205,16 +205,15 @@ def generate(
         raise ValueError(f"{len(prompts)} prompts but {len(seeds)} seeds; give one seed per prompt")
     schedule = Schedule.of(pipe.scheduler.config, steps, eta, pipe.device)
     texts = cache or TextCache(pipe)
-    wanted = [kpi_prompt(p, kpi[0]) for p in prompts] if kpi else list(prompts)
-    contrasts = [kpi_prompt(p, kpi[1]) for p in prompts] if kpi else [""] * len(prompts)
+    wanted, away = ([kpi[0]] * batch_size, [kpi[1]] * batch_size) if kpi else ((), ())
     shape = latent_shape(pipe)
     pictures = []
     for start in range(0, len(prompts), batch_size):
         rows = range(start, min(start + batch_size, len(prompts)))
         filled = [*rows, *[rows[-1]] * (batch_size - len(rows))]
         draws = noise([seeds[i] for i in filled], schedule.steps if eta > 0 else 0, shape, pipe.device)
-        context = texts.embed([wanted[i] for i in filled])
-        contrast = texts.embed([contrasts[i] for i in filled]) if guidance != 1 else None
+        context = texts.embed([prompts[i] for i in filled], wanted)
+        contrast = texts.embed([""] * batch_size, away) if guidance != 1 else None
         latents, _ = trajectory(pipe.unet, schedule, draws, context, contrast, guidance)
         pictures.append(decode(pipe, latents[:, -1])[: len(rows)])
     if not pictures:

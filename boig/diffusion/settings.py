@@ -44,7 +44,7 @@ class Sampling(Section):
     guidance: Weight
     """Scale of classifier-free guidance; 1 is none."""
     kpi: tuple[str, str] | None
-    """(wanted, contrast): buckets written into the prompt, guidance leads from the second to the first. None: the plain prompt."""
+    """(wanted, contrast): KPI buckets; guidance leads from no prompt and the second to the prompt and the first. None: the prompt alone."""
 
 
 class Supervised(Section):
@@ -65,12 +65,12 @@ class Supervised(Section):
 
 
 class KpiGuided(Section):
-    """Supervised training with the KPI bucket as words of the prompt, sampled with guidance from one bucket to another. Ours."""
+    """Supervised training on all pictures, each told its KPI bucket, sampled with guidance from one bucket to another. Ours."""
 
     iterations: Count
     batch: Count
     dropout: Share
-    """Share of pictures whose KPI words are dropped."""
+    """Share of pictures whose prompt is dropped, and, drawn apart, whose KPI is."""
     lora: Lora
     optimizer: Optimizer
     sampling: Sampling

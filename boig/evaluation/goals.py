@@ -9,6 +9,10 @@ UPLIFT, UPLIFT_LOW = 0.30, 0.20
 DIVERSITY = 0.7
 AGREEMENT_SLACK = 0.05
 CEILING_SHARE = 0.80
+MINUTES, GIGABYTES, NOOP_SECONDS = 30, 8, 5
+_SPLITS = {"test_time": "newest posts", "test_account": "unseen accounts"}
+_DESCRIBED = {"color_iou": ("color IoU", 1), "coverage_rmse": ("coverage RMSE", -1), "object_iou": ("object IoU", 1)}
+"""Metric → its name, and 1 where more is better."""
 
 
 @dataclass(frozen=True)
@@ -20,33 +24,82 @@ class Goal:
     reached: bool
 
 
-def generation_goals(evaluate: Mapping) -> list[Goal]:
+def goals(metrics: Mapping[str, Mapping]) -> list[Goal]:
+    """All goals of the default on the simulated feed.
+
+    Args:
+        metrics: per stage its metrics file; goals of absent ones are left out.
+    """
+    described = _description_goals(metrics.get("train_boigllm", {}))
+    return [
+        *_reward_goals(metrics.get("train_reward", {})), *described, *_generation_goals(metrics.get("evaluate", {})),
+        *_run_goals(metrics.get("run", {})),
+    ]  # fmt: skip
+
+
+def _generation_goals(evaluate: Mapping) -> list[Goal]:
     """Goals for BoigSD against its base; those without numbers are left out."""
     ours, base = evaluate.get("boigsd"), evaluate.get("base")
     if ours is None or base is None:
         return []
-    goals = []
+    found = []
     if (uplift := ours.get("true_uplift")) is not None:
         reached = uplift["mean"] >= UPLIFT and uplift["lo"] > UPLIFT_LOW
         measured = f"{signed_percent(uplift['mean'])} ({signed_percent(uplift['lo'])} … {signed_percent(uplift['hi'])})"
-        goals.append(Goal("Expected likes under the true law at least 30 % above base, lower end above 20 %", measured, reached))
+        found.append(Goal("Expected likes under the true law at least 30 % above base, lower end above 20 %", measured, reached))
     share = ours["vendi"]["mean"] / base["vendi"]["mean"]
-    goals.append(Goal("Diversity (Vendi) at least 0.7 × base", f"{share:.2f} ×", share >= DIVERSITY))
+    found.append(Goal("Diversity (Vendi) at least 0.7 × base", f"{share:.2f} ×", share >= DIVERSITY))
     wins = ours["judge_win_rate"]
     measured = f"{percent(wins['mean'])} ({percent(wins['lo'])} … {percent(wins['hi'])})"
-    goals.append(Goal("The independent judge prefers it to base, interval above one half", measured, wins["lo"] > 0.5))
+    found.append(Goal("The independent judge prefers it to base, interval above one half", measured, wins["lo"] > 0.5))
     mine, theirs = mean_of(ours.get("prompt_agreement")), mean_of(base.get("prompt_agreement"))
     if mine is not None and theirs is not None:
         measured = f"{percent(mine)} against {percent(theirs)}"
-        goals.append(Goal("Prompt agreement not more than 5 points below base", measured, mine >= theirs - AGREEMENT_SLACK))
-    return goals
+        found.append(Goal("Prompt agreement not more than 5 points below base", measured, mine >= theirs - AGREEMENT_SLACK))
+    return found
 
 
-def reward_goals(reward: Mapping) -> list[Goal]:
+def _reward_goals(reward: Mapping) -> list[Goal]:
     """The reward against the ceiling of a perfect predictor."""
     split = reward.get("test_time", {})
     ceiling, pearson = mean_of(split.get("ceiling")), mean_of(split.get("reward", {}).get("pearson"))
     if ceiling is None or pearson is None:
         return []
     measured = f"{pearson:.3f} against {ceiling:.3f}, {percent(pearson / ceiling)}"
-    return [Goal("Reward: Pearson on the newest posts at least 0.80 × ceiling", measured, pearson >= CEILING_SHARE * ceiling)]
+    return [
+        Goal("Reward: Pearson on the newest posts at least 0.80 × ceiling", measured, pearson >= CEILING_SHARE * ceiling),
+        *(_below_reward(split, name, title) for name, title in (("account_mean", "account mean"), ("context_only", "context only"))),
+    ]
+
+
+def _below_reward(split: Mapping, name: str, title: str) -> Goal:
+    ours, other = split["reward"]["pearson"], split[name]["pearson"]
+    measured = f"{other['mean']:.3f} (up to {other['hi']:.3f}) against {ours['mean']:.3f} (from {ours['lo']:.3f})"
+    return Goal(f"Reward: above {title}, intervals apart", measured, other["hi"] < ours["lo"])
+
+
+def _description_goals(boigllm: Mapping) -> list[Goal]:
+    """BoigLLM's descriptions against both baselines."""
+    found = []
+    for split, where in _SPLITS.items():
+        rows = boigllm.get(split, {})
+        if not {"boigllm", "frequency", "neighbor"} <= set(rows):
+            continue
+        for metric, (title, sign) in _DESCRIBED.items():
+            ours, *others = (rows[name][metric]["mean"] for name in ("boigllm", "frequency", "neighbor"))
+            measured = f"{ours:.3f} against {others[0]:.3f} and {others[1]:.3f}"
+            what = f"BoigLLM, {where}: {title} better than account frequency and nearest neighbor"
+            found.append(Goal(what, measured, all(sign * ours > sign * other for other in others)))
+    return found
+
+
+def _run_goals(run: Mapping) -> list[Goal]:
+    """Time and memory of the whole run."""
+    if not run:
+        return []
+    minutes = run["wall_s"] / 60
+    return [
+        Goal(f"`make repro` after set-up in at most {MINUTES} min", f"{minutes:.0f} min", minutes <= MINUTES),
+        Goal(f"At most {GIGABYTES} GB of memory", f"{run['peak_rss_gb']:.1f} GB", run["peak_rss_gb"] <= GIGABYTES),
+        Goal(f"A run with nothing to do in at most {NOOP_SECONDS} s", f"{run['noop_s']:.1f} s", run["noop_s"] <= NOOP_SECONDS),
+    ]

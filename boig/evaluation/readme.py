@@ -14,7 +14,7 @@ import typer
 
 from boig.evaluation import tables
 from boig.evaluation.formats import COLUMNS, known, percent
-from boig.evaluation.goals import generation_goals, reward_goals
+from boig.evaluation.goals import goals
 
 GRID = "docs/methods.png"
 """Copied from `REPORT_GRID`, which is a DVC output and not in git."""
@@ -47,8 +47,7 @@ def _splits(values: Mapping, names: Mapping[str, str], columns: Mapping, used: t
 
 
 def _goals(metrics: Mapping[str, Mapping]) -> str:
-    found = reward_goals(metrics["train_reward"]) + generation_goals(metrics["evaluate"])
-    lines = [f"| {g.what} | {g.measured} | {'yes' if g.reached else '**no**'} |" for g in found]
+    lines = [f"| {g.what} | {g.measured} | {'yes' if g.reached else '**no**'} |" for g in goals(metrics)]
     return "\n".join(["| Goal | Measured | Reached |", "| --- | --- | --- |", *lines]) + "\n"
 
 
@@ -75,7 +74,7 @@ BLOCKS: dict[str, tuple[Callable[[Mapping[str, Mapping]], str], tuple[str, ...]]
     "arena": (_results, ("evaluate",)),
     "reward": (_reward, ("train_reward",)),
     "boigllm": (_boigllm, ("train_boigllm",)),
-    "goals": (_goals, ("train_reward", "evaluate")),
+    "goals": (_goals, ("train_reward", "train_boigllm", "evaluate", "run")),
     "run": (_run, ("run",)),
     "variance": (_ceiling, ("simulate",)),
     "grid": (_grid, ()),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from boig.evaluation import charts, tables
 from boig.evaluation.formats import COLUMNS, known, mean_of, percent, signed_percent
-from boig.evaluation.goals import generation_goals, reward_goals
+from boig.evaluation.goals import goals
 from boig.evaluation.report import Block, Cell, ChartBlock, GridBlock, Part, Report, TableBlock
 
 _FEW = 100
@@ -109,10 +109,10 @@ def _pictures(found: Findings) -> Part:
 
 
 def _goals(found: Findings) -> Part | None:
-    goals = reward_goals(found.metrics.get("train_reward", {})) + generation_goals(found.evaluate)
-    if not goals or not found.simulated:
+    asked = goals(found.metrics) if found.simulated else []
+    if not asked:
         return None
-    rows = tuple((Cell(g.what), Cell(g.measured), Cell("yes" if g.reached else "no", strong=not g.reached)) for g in goals)
+    rows = tuple((Cell(g.what), Cell(g.measured), Cell("yes" if g.reached else "no", strong=not g.reached)) for g in asked)
     return Part("Goals of the embedded default", (), (TableBlock(("Goal", "Measured", "Reached"), rows),))
 
 

@@ -8,7 +8,7 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import Stabl
 
 from boig.diffusion.algorithms.ddpo import PublishedDdpo
 from boig.diffusion.algorithms.group import GroupRelative
-from boig.diffusion.algorithms.kpi_guided import KpiWords
+from boig.diffusion.algorithms.kpi_guided import KpiGuidance
 from boig.diffusion.algorithms.pft import LikedPictures
 from boig.diffusion.learner import Learner
 from boig.diffusion.rollout import Score
@@ -37,7 +37,7 @@ def _pft(bench: Bench, settings: Supervised) -> Algorithm:
 
 
 def _kpi_guided(bench: Bench, settings: KpiGuided) -> Algorithm:
-    return KpiWords(bench.pipe, bench.learner, settings, examples(bench.pipe), bench.texts, bench.seed)
+    return KpiGuidance(bench.pipe, bench.learner, settings, examples(bench.pipe), bench.texts, bench.seed)
 
 
 def _ddpo(bench: Bench, settings: Ddpo) -> Algorithm:

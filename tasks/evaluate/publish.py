@@ -13,7 +13,7 @@ from PIL import Image
 from boig.brief import BUCKETS
 from boig.evaluation import tables
 from boig.evaluation.contact import sheet
-from boig.evaluation.goals import generation_goals, reward_goals
+from boig.evaluation.goals import goals
 from boig.evaluation.report import GridBlock, environment, render
 from boig.evaluation.story import Findings, notes, story
 from boig.language.prompts import picture_prompt
@@ -100,7 +100,7 @@ def model_card(findings: Findings, base: str, revision: str) -> str:
         found=findings, base=base, revision=revision, data=data, notes=notes(findings),
         performance=tables.markdown(tables.generation(findings.evaluate, tables.PERFORMANCE, note)),
         kept=tables.markdown(tables.generation(findings.evaluate, tables.KEPT, note)),
-        goals=reward_goals(findings.metrics.get("train_reward", {})) + generation_goals(findings.evaluate) if findings.simulated else [],
+        goals=goals(findings.metrics) if findings.simulated else [],
     )  # fmt: skip
 
 

@@ -1,7 +1,8 @@
-"""KPI-guided training: one supervised run on all pictures, with the KPI bucket as the first words of the prompt, dropped now and then.
+"""KPI-guided training: one supervised run on all pictures, each with its prompt and its KPI bucket, both dropped now and then.
 
-Sampling then leads from one bucket to another, as classifier-free guidance leads from no prompt to a prompt: `Sampling.kpi`. Ours; it
-stands between PFT, which sees well-liked pictures only, and the published system, whose diffusion model is never told a KPI.
+Sampling then leads from a little-liked picture of nothing to a well-liked one of what is asked, in the two passes of classifier-free
+guidance: `Sampling.kpi`. Ours; it stands between PFT, which sees well-liked pictures only, and the published system, whose diffusion
+model is never told a KPI.
 """
 
 import numpy as np
@@ -11,10 +12,10 @@ from boig.diffusion.algorithms.policy import check_adapter
 from boig.diffusion.algorithms.supervised import Examples, denoising_step
 from boig.diffusion.learner import Learner
 from boig.diffusion.settings import KpiGuided
-from boig.diffusion.text import TextCache, kpi_prompt
+from boig.diffusion.text import TextCache
 
 
-class KpiWords:
+class KpiGuidance:
     """One optimizer step per iteration, each bucket drawn equally often."""
 
     def __init__(
@@ -29,7 +30,7 @@ class KpiWords:
     def step(self, iteration: int) -> dict[str, float]:
         s, known, rng = self._settings, self._examples, np.random.default_rng([self._seed, iteration])
         rows = rng.choice(len(self._chance), size=s.batch, p=self._chance)
-        dropped = rng.random(s.batch) < s.dropout
-        told = [kpi_prompt(known.prompts[row], known.buckets[row]) for row in rows]
-        prompts = [known.prompts[row] if drop else text for row, drop, text in zip(rows, dropped, told, strict=True)]
-        return denoising_step(self._pipe, self.learner, self._texts, known.latents[rows], prompts, self._seed, iteration)
+        silent, untold = rng.random((2, s.batch)) < s.dropout
+        prompts = ["" if drop else known.prompts[row] for row, drop in zip(rows, silent, strict=True)]
+        buckets = [None if drop else known.buckets[row] for row, drop in zip(rows, untold, strict=True)]
+        return denoising_step(self._pipe, self.learner, self._texts, known.latents[rows], prompts, self._seed, iteration, buckets=buckets)

@@ -57,7 +57,15 @@ def _square(picture: np.ndarray, side: int) -> np.ndarray:
 
 
 def denoising_step(
-    pipe: StableDiffusionPipeline, learner: Learner, texts: TextCache, latents: Tensor, prompts: Sequence[str], seed: int, iteration: int
+    pipe: StableDiffusionPipeline,
+    learner: Learner,
+    texts: TextCache,
+    latents: Tensor,
+    prompts: Sequence[str],
+    seed: int,
+    iteration: int,
+    *,
+    buckets: Sequence[str | None] = (),
 ) -> dict[str, float]:
     """One optimizer step on the base's own training loss, for a batch that is shared among the ranks.
 
@@ -67,6 +75,7 @@ def denoising_step(
         latents: (B, C, h, w) clean, on the CPU.
         prompts: B.
         seed, iteration: decide noise and timesteps.
+        buckets: B KPI buckets to tell with the prompts, None where one is not told; empty for none at all.
     """
     scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
     generator = torch.Generator().manual_seed(int(np.random.SeedSequence([seed, iteration]).generate_state(1, np.uint64)[0] >> 1))
@@ -76,7 +85,7 @@ def denoising_step(
     noisy = scheduler.add_noise(latents, noise, timesteps)
     velocity = scheduler.get_velocity(latents, noise, timesteps)
     target = {"v_prediction": velocity, "epsilon": noise, "sample": latents}[scheduler.config.prediction_type]
-    context = texts.embed([prompts[i] for i in mine])
+    context = texts.embed([prompts[i] for i in mine], [buckets[i] for i in mine] if buckets else ())
     found = pipe.unet(noisy[mine].to(context), timesteps[mine].to(pipe.device), encoder_hidden_states=context).sample.float()
     loss = ((found - target[mine].to(pipe.device)) ** 2).flatten(1).mean(1).sum() / len(latents)
     loss.backward()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from boig.diffusion.algorithms.ddpo import PublishedDdpo, tracked_advantages
 from boig.diffusion.algorithms.group import GroupRelative, group_advantages, stochasticity
-from boig.diffusion.algorithms.kpi_guided import KpiWords
+from boig.diffusion.algorithms.kpi_guided import KpiGuidance
 from boig.diffusion.algorithms.pft import LikedPictures, liking
 from boig.diffusion.algorithms.supervised import Examples, encode
 from boig.diffusion.diversity import palette, variety
@@ -48,7 +48,7 @@ def built(base, method: str, **changes):
         "group": lambda: GroupRelative(pipe, learner, GROUP.model_copy(update=changes), BRIEFS, toy, texts, seed=1),
         "ddpo": lambda: PublishedDdpo(pipe, learner, DDPO.model_copy(update=changes), BRIEFS, toy, texts, seed=1),
         "pft": lambda: LikedPictures(pipe, learner, PFT, examples(pipe), texts, seed=1),
-        "kpi_guided": lambda: KpiWords(pipe, learner, KPI, examples(pipe), texts, seed=1),
+        "kpi_guided": lambda: KpiGuidance(pipe, learner, KPI, examples(pipe), texts, seed=1),
     }
     return pipe, makers[method]()
 

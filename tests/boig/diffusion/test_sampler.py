@@ -10,7 +10,7 @@ from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
 from boig.diffusion.pipeline import load_base
 from boig.diffusion.sampler import Schedule, generate, noise, trajectory
-from boig.diffusion.text import TextCache, kpi_prompt
+from boig.diffusion.text import TextCache, kpi_code
 
 SPACINGS = ("leading", "trailing")
 
@@ -99,9 +99,23 @@ def test_noise_of_a_seed_starts_alike_for_any_number_of_steps():
 def test_kpi_guidance_leads_from_one_bucket_to_another(base):
     pipe = load_base(str(base), "")
     cache = TextCache(pipe)
-    plain = generate(pipe, [kpi_prompt("a cup", "high")], [1], 3, 1.0, cache=cache)
-    assert np.array_equal(generate(pipe, ["a cup"], [1], 3, 1.0, kpi=("high", "low"), cache=cache), plain)
-    assert not np.array_equal(generate(pipe, ["a cup"], [1], 3, 4.0, kpi=("high", "low"), cache=cache), plain)
+    told = generate(pipe, ["a cup"], [1], 3, 1.0, kpi=("high", "low"), cache=cache)
+    assert not np.array_equal(told, generate(pipe, ["a cup"], [1], 3, 1.0, cache=cache))
+    assert np.array_equal(told, generate(pipe, ["a cup"], [1], 3, 1.0, kpi=("high", "medium"), cache=cache))  # no guidance, no contrast
+    led = generate(pipe, ["a cup"], [1], 3, 4.0, kpi=("high", "low"), cache=cache)
+    assert not np.array_equal(led, told)
+    assert not np.array_equal(led, generate(pipe, ["a cup"], [1], 3, 4.0, kpi=("high", "medium"), cache=cache))
+
+
+def test_a_bucket_moves_an_embedding_the_same_way_at_every_token(base):
+    cache = TextCache(load_base(str(base), ""))
+    plain, told, untold = cache.embed(["a cup"] * 3, [None, "high", None])
+    assert torch.equal(plain, untold)
+    moved = (told - plain).flatten(1)
+    code = kpi_code("high", plain.shape[-1])
+    assert torch.allclose(moved, moved[0].expand_as(moved), atol=1e-5)
+    assert torch.nn.functional.cosine_similarity(moved[0], code, dim=0) > 0.999
+    assert not torch.equal(code, kpi_code("low", plain.shape[-1]))
 
 
 def test_the_trajectory_is_float32_and_its_first_logprob_is_reproducible(base):

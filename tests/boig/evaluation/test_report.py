@@ -6,6 +6,7 @@ import pytest
 
 from boig.evaluation import charts, tables
 from boig.evaluation.formats import COLUMNS, percent, signed_percent, significant
+from boig.evaluation.goals import goals
 from boig.evaluation.report import render
 from boig.evaluation.story import story
 from tests.boig.evaluation.fabricated import estimate, findings, metrics, png
@@ -69,6 +70,25 @@ def test_missed_goals_are_said_openly():
     found = findings()
     page = render(story(type(found)(**{**vars(found), "metrics": numbers})))
     assert re.search(r"lower end above 20 %</td><td>\+10 %[^<]*</td><td class=\"strong\">no</td>", page)
+
+
+def test_descriptions_must_beat_both_baselines_on_both_splits():
+    numbers = metrics()
+    rows = {
+        name: {"color_iou": estimate(0.2), "coverage_rmse": estimate(0.3), "object_iou": estimate(0.5)}
+        for name in ("frequency", "neighbor")
+    }
+    better = {"color_iou": estimate(0.3), "coverage_rmse": estimate(0.2), "object_iou": estimate(0.6)}
+    worse = better | {"color_iou": estimate(0.1)}
+    numbers["train_boigllm"] = {"test_time": rows | {"boigllm": better}, "test_account": rows | {"boigllm": worse}}
+    missed = [g.what for g in goals(numbers) if g.what.startswith("BoigLLM") and not g.reached]
+    assert missed == ["BoigLLM, unseen accounts: color IoU better than account frequency and nearest neighbor"]
+    assert len([g for g in goals(numbers) if g.what.startswith("BoigLLM")]) == 6
+
+
+def test_a_run_that_takes_too_long_misses_its_goal():
+    slow = {"run": {"wall_s": 1801, "peak_rss_gb": 7.9, "noop_s": 5.0}}
+    assert [g.reached for g in goals(slow)] == [False, True, True]
 
 
 @pytest.mark.parametrize(
