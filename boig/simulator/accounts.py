@@ -36,6 +36,8 @@ class Account:
     """Palette name of its brand color, one of `catalog.BACKGROUND_COLORS`."""
     color_weights: tuple[float, ...]
     """Preference over `catalog.BACKGROUND_COLORS`; sums to 1."""
+    dressed_share: float
+    """Share of its pictures for a named occasion that wear the occasion's colors instead."""
     own_share: float
     """Share of its posts about its own industry's products."""
     slogan_rate: float
@@ -72,6 +74,7 @@ def _account(rng: np.random.Generator, name: str, industry: str) -> Account:
         hours=tuple(sorted(rng.choice(np.arange(6, 23), size=4, replace=False).tolist())),
         brand=BACKGROUND_COLORS[brand],
         color_weights=tuple((weights / weights.sum()).tolist()),
+        dressed_share=float(rng.uniform(0.6, 0.8)),
         own_share=float(rng.uniform(0.65, 0.85)),
         slogan_rate=float(rng.uniform(0.15, 0.45)),
         activity=float(rng.uniform(0.7, 1.3)),

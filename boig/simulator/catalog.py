@@ -23,6 +23,11 @@ BACKGROUNDS = ("plain", "gradient", "stripes", "dots")
 SLOGANS = ("NEW", "SALE", "NOW", "LOVE", "GO")
 SEASONS = ("winter", "spring", "summer", "autumn")
 OCCASIONS = ("morning", "weekend", "party", "work", "holiday", "gift")
+OCCASION_COLORS: dict[str, tuple[str, str, str]] = {
+    "morning": ("Cream", "Yellow", "White"), "weekend": ("Green", "Blue", "Light_Blue"), "party": ("Purple", "Black", "Orange"),
+    "work": ("Gray", "Dark_Blue", "White"), "holiday": ("Red", "Green", "Brown"), "gift": ("Pink", "Red", "Cream"),
+}  # fmt: skip
+"""Backgrounds that pictures for an occasion are given, by whoever posts them."""
 
 # Families: the reference classifier and the prompt-agreement score compare these, not the 40 names.
 FAMILY: dict[str, str] = {

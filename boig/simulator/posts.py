@@ -9,7 +9,7 @@ from boig.brief import Brief
 from boig.feed.text import clean
 from boig.simulator.accounts import Account
 from boig.simulator.captions import VOICES, post_caption
-from boig.simulator.catalog import INDUSTRIES, KINDS, OCCASIONS, SEASONS
+from boig.simulator.catalog import BACKGROUND_COLORS, INDUSTRIES, KINDS, OCCASION_COLORS, OCCASIONS, SEASONS
 from boig.simulator.render import Scene
 from boig.simulator.scenes import sample_scene
 
@@ -97,14 +97,21 @@ def _draft(rng: np.random.Generator, account: Account, when: datetime, mismatch_
         shown = () if rng.random() < 0.25 else (str(rng.choice(others)),)
     elif len(shown) == 1 and rng.random() < 0.08:
         shown += (str(rng.choice(own)),)
-    scene = sample_scene(rng, shown, np.array(account.color_weights), account.slogan_rate)
-    return _caption(rng, account, when, advertised), advertised, scene
+    occasion = str(rng.choice(OCCASIONS)) if rng.random() < 0.5 else None
+    scene = sample_scene(rng, shown, _color_weights(rng, account, occasion), account.slogan_rate)
+    return _caption(rng, account, when, advertised, occasion), advertised, scene
 
 
-def _caption(rng: np.random.Generator, account: Account, when: datetime, advertised: tuple[str, ...]) -> str:
+def _color_weights(rng: np.random.Generator, account: Account, occasion: str | None) -> np.ndarray:
+    """(14,) preference over `BACKGROUND_COLORS` for one picture: the account's own, or the occasion's."""
+    if occasion is None or rng.random() >= account.dressed_share:
+        return np.array(account.color_weights)
+    return np.isin(BACKGROUND_COLORS, OCCASION_COLORS[occasion]).astype(float)
+
+
+def _caption(rng: np.random.Generator, account: Account, when: datetime, advertised: tuple[str, ...], occasion: str | None) -> str:
     voice = account.voice if rng.random() < 0.6 else VOICES[int(rng.integers(len(VOICES)))]
-    moment = (season_of(when), str(rng.choice(OCCASIONS))) if rng.random() < 0.5 else (None, None)
-    text = post_caption(rng, advertised, voice, *moment)
+    text = post_caption(rng, advertised, voice, season_of(when) if occasion else None, occasion)
     if rng.random() < 0.2:
         text += str(rng.choice(_CLOSERS))
     if rng.random() < 0.2:

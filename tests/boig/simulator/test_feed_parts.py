@@ -1,6 +1,7 @@
 """Posts, dirt, painted files, pages and the ceiling of the simulated feed."""
 
 import io
+import itertools
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ from PIL import Image
 from boig.feed.v2 import industry_of
 from boig.simulator.accounts import draw_accounts
 from boig.simulator.captions import VOICES
-from boig.simulator.catalog import INDUSTRIES, KINDS
+from boig.simulator.catalog import BACKGROUND_COLORS, INDUSTRIES, KINDS, OCCASION_COLORS, OCCASIONS
 from boig.simulator.ceiling import expected_percentile, pair_accuracy, pearson
 from boig.simulator.dirt import SHARES, asides, deal
 from boig.simulator.law import EPOCH
@@ -53,6 +54,16 @@ def test_a_post_depends_on_its_own_draws_only() -> None:
     fewer = draw_posts(3, ACCOUNTS, 120, EPOCH, 24, 0.08)
     known = {(p.account, p.created_at): (p.text, p.scene) for p in POSTS}
     assert all(known[p.account, p.created_at] == (p.text, p.scene) for p in fewer)
+
+
+def test_pictures_for_an_occasion_wear_its_colors() -> None:
+    named = [(occasion, p.scene.color) for p in POSTS for occasion in OCCASIONS if f" {occasion}" in p.text]
+    assert len(named) > 200
+    dressed = np.mean([color in OCCASION_COLORS[occasion] for occasion, color in named])
+    shuffled = np.mean([color in OCCASION_COLORS[other] for (_, color), (other, _) in itertools.pairwise(named)])
+    assert dressed > shuffled + 0.3
+    assert all(set(colors) <= set(BACKGROUND_COLORS) for colors in OCCASION_COLORS.values())
+    assert set(OCCASION_COLORS) == set(OCCASIONS)
 
 
 def test_seasons() -> None:
