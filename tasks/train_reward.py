@@ -19,7 +19,7 @@ from boig.reporting import Reporter
 from boig.reward import baselines, calibration, design, engagement, judge_training
 from boig.reward.encoder import merged
 from boig.reward.engagement import Engagement
-from boig.reward.measure import Truth, comparable, honesty, ordering
+from boig.reward.measure import Truth, comparable, errors_together, honesty, ordering
 from boig.reward.pairs import periods
 from boig.reward.rows import Posts
 from boig.reward.scorer import Line, Reward
@@ -135,15 +135,16 @@ def fit_controls(section: TrainReward, folder: Path, report: Reporter, boigllm: 
     light = section.model_copy(
         update={"head": section.head.model_copy(update={"members": 1}), "fit": section.fit.model_copy(update={"lora_rank": 0})}
     )
-    posts = tables.training()
-    shuffled = replace(posts, kpi=np.random.default_rng(section.seed).permutation(posts.kpi))
-    for name, rows, blank in (
-        ("picture_only", posts, _only_picture),
-        ("context_only", posts, _only_context),
-        ("shuffled", shuffled, _as_is),
+    posts, val, rng = tables.training(), tables.splits["val"], np.random.default_rng(section.seed)
+    # Of the control val is shuffled too: chosen by the true val, of many weights that learnt nothing the luckiest would be kept.
+    lots = (_permuted(posts, rng), _permuted(val, rng))
+    for name, rows, chooser, blank in (
+        ("picture_only", posts, val, _only_picture),
+        ("context_only", posts, val, _only_context),
+        ("shuffled", *lots, _as_is),
     ):
         if not _done(folder, name):
-            trained, _ = _train(light, blank(rows), blank(tables.splits["val"]), boigllm, folder / f"fit_{name}", report, name)
+            trained, _ = _train(light, blank(rows), blank(chooser), boigllm, folder / f"fit_{name}", report, name)
             seen = {s: blank(tables.splits[s]) for s in SCORED}
             _keep(folder, name, {s: (trained.predict(p.briefs, p.verbalizations)[0],) for s, p in seen.items()})
 
@@ -159,6 +160,8 @@ def measure(section: TrainReward, folder: Path, root: Path = Path(".")) -> dict:
             continue
         truth = Truth(posts.kpi, [b.account for b in posts.briefs], *_pairs(section, posts))
         metrics[split] = {name: ordering(columns[0], truth, section.seed) for name, columns in _kept(folder, split).items()}
+        judge, reward = (_kept(folder, split)[name][0] for name in ("judge", "reward"))
+        metrics[split]["judge"]["error_correlation"] = errors_together(judge, reward, truth, section.seed)
         for name in ("reward", "design_reward"):
             _, sigma, points = _kept(folder, split)[name]
             metrics[split][name] |= honesty(points, sigma, truth, _calibration(section, folder, tables.splits["val"], name), section.seed)
@@ -232,6 +235,10 @@ def _only_picture(posts: Posts) -> Posts:
 
 def _only_context(posts: Posts) -> Posts:
     return replace(posts, verbalizations=[_BLANK_PICTURE] * len(posts))
+
+
+def _permuted(posts: Posts, rng: np.random.Generator) -> Posts:
+    return replace(posts, kpi=rng.permutation(posts.kpi))
 
 
 def _as_is(posts: Posts) -> Posts:

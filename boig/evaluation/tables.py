@@ -49,7 +49,7 @@ REWARD: dict[str, str] = {
     "caption_only": "Caption only",
     "picture_only": "Picture only",
     "context_only": "Context only",
-    "shuffled": "Shuffled pictures",
+    "shuffled": "Trained on shuffled KPI",
 }
 REWARD_COLUMNS: dict[str, Format] = {
     "pearson": Format("Pearson", decimals(3), "up"),
@@ -59,6 +59,7 @@ REWARD_COLUMNS: dict[str, Format] = {
     "coverage_90": Format("Coverage of 90 % intervals", percent),
     "interval_width": Format("Interval width", decimals(1), "down"),
     "ece": Format("Calibration error", decimals(3), "down"),
+    "error_correlation": Format("Errors with those of the reward", decimals(2), "down"),
 }
 ALIGN_COLUMNS: dict[str, Format] = {
     "wall_s": Format("Wall time, s", decimals(0)),

@@ -53,6 +53,15 @@ def ordering(mean: np.ndarray, truth: Truth, seed: int) -> dict[str, Estimate]:
     return out
 
 
+def errors_together(one: np.ndarray, other: np.ndarray, truth: Truth, seed: int) -> Estimate:
+    """Pearson of two models' errors, (N,) scores each on the KPI's scale.
+
+    Noise of likes is in both errors, so even two perfect predictors would be at 1; models that share no mistake are near the
+    share of noise in their errors.
+    """
+    return bootstrap.pearson(truth.kpi - one, truth.kpi - other, truth.accounts, seed=seed)
+
+
 def honesty(points: np.ndarray, sigma: np.ndarray, truth: Truth, fitted: Calibration, seed: int) -> dict[str, Estimate]:
     """Coverage and width of the conformal 90 % interval, and the calibration error of P(A > B) where there are pairs."""
     lo, hi = np.clip(points - fitted.quantile * sigma, 0, 100), np.clip(points + fitted.quantile * sigma, 0, 100)

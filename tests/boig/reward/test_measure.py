@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from boig.reward.calibration import Calibration
-from boig.reward.measure import Truth, comparable, honesty, ordering
+from boig.reward.measure import Truth, comparable, errors_together, honesty, ordering
 
 
 def _truth(n: int = 200) -> tuple[Truth, np.ndarray]:
@@ -44,3 +44,11 @@ def test_intervals_are_cut_to_what_a_kpi_can_be():
     truth, _ = _truth()
     row = honesty(np.full(200, 50.0), np.full(200, 1.0), truth, Calibration(quantile=1000.0, pair_scale=1.0), seed=0)
     assert (row["coverage_90"]["mean"], row["interval_width"]["mean"]) == (1, 100)
+
+
+def test_models_with_mistakes_of_their_own_have_unrelated_errors():
+    truth, _ = _truth()
+    rng = np.random.default_rng(1)
+    own, other = rng.normal(size=(2, len(truth.kpi)))
+    assert errors_together(truth.kpi + own, truth.kpi + own, truth, seed=0)["mean"] == pytest.approx(1)
+    assert abs(errors_together(truth.kpi + own, truth.kpi + other, truth, seed=0)["mean"]) < 0.25
