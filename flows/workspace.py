@@ -101,8 +101,10 @@ def _with_feed(root: Path, workspace: Path, params: dict, dag: dict) -> tuple[di
     if not (root / feed).exists():
         raise FileNotFoundError(f"ingest.feed: {feed} does not exist; put the feed there or name another folder")
     seen = feed if Path(feed).is_absolute() else os.path.relpath((root / feed).resolve(), workspace.resolve())
+    # Other stages that read the feed follow, unless the profile says otherwise.
     moved = {
-        name: {key: seen if key == "feed" and value == feed else value for key, value in keys.items()} for name, keys in params.items()
+        name: {key: seen if key == "feed" and value in (feed, SIMULATED) else value for key, value in keys.items()}
+        for name, keys in params.items()
     }
     gone = (SIMULATED, *(path for metric in dag["stages"]["simulate"]["metrics"] for path in metric))
     stages = {

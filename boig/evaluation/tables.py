@@ -59,7 +59,6 @@ REWARD_COLUMNS: dict[str, Format] = {
     "coverage_90": Format("Coverage of 90 % intervals", percent),
     "interval_width": Format("Interval width", decimals(1), "down"),
     "ece": Format("Calibration error", decimals(3), "down"),
-    "error_correlation": Format("Errors with those of the reward", decimals(2), "down"),
 }
 ALIGN_COLUMNS: dict[str, Format] = {
     "wall_s": Format("Wall time, s", decimals(0)),
@@ -112,19 +111,22 @@ def generation(evaluate: Mapping, columns: Sequence[str], note: str = "") -> Tab
 def per_split(metrics: Mapping, names: Mapping[str, str], columns: Mapping[str, Format], first: str) -> list[TableBlock]:
     """One table per split of metrics/train_boigllm.json or metrics/train_reward.json."""
     return [
-        block(metrics[split], names, columns, f"{first} – {title}", _ceiling(metrics[split]))
+        block(metrics[split], names, columns, f"{first} – {title}", _note(metrics[split]))
         for split, title in SPLITS.items()
         if split in metrics
     ]
 
 
-def _ceiling(split: Mapping) -> str:
-    number = mean_of(split.get("ceiling"))
-    if number is None:
-        return ""
-    ratio = mean_of(split.get("reward", {}).get("pearson"))
-    share = f" The reward reaches {percent(ratio / number)} of it." if ratio is not None and number > 0 else ""
-    return f"A perfect predictor would reach a Pearson correlation of {number:.3f}, since likes are noisy.{share}"
+def _note(split: Mapping) -> str:
+    number, said = mean_of(split.get("ceiling")), []
+    if number is not None:
+        ratio = mean_of(split.get("reward", {}).get("pearson"))
+        share = f" The reward reaches {percent(ratio / number)} of it." if ratio is not None and number > 0 else ""
+        said.append(f"A perfect predictor would reach a Pearson correlation of {number:.3f}, since likes are noisy.{share}")
+    together = mean_of(split.get("judge", {}).get("error_correlation"))
+    if together is not None:
+        said.append(f"Errors of judge and reward correlate by {together:.2f}, the noise of likes, which is in both, included.")
+    return " ".join(said)
 
 
 def markdown(table: TableBlock) -> str:
