@@ -38,7 +38,7 @@ lint: $(STAMP) ## Style and types
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
-base: $(STAMP) ## Train the small models of base/ again: make base [DEVICE=cuda]; hours on 2 cores
+base: $(STAMP) ## Train the small models of base/ again: make base [DEVICE=cuda]; an hour and a half on 2 cores
 	.venv/bin/python -m base.recipes.detector detector --device $(DEVICE)
 	.venv/bin/python -m base.recipes.detector reference --device $(DEVICE)
 	.venv/bin/python -m base.recipes.codec --device $(DEVICE)
