@@ -75,6 +75,8 @@ class Training(Section):
     must for a base whose tokenizer spells its numbers."""
     evaluations: Count
     """Checkpoints, evenly spaced, each with the loss on split val; the best one is kept."""
+    patience: Count | None
+    """Evaluations without a lower loss after which training ends; null never ends it early."""
     max_tokens: Count
     """Longer examples are cut. Sister: 2,048."""
 

@@ -1,7 +1,8 @@
 """Supervised fine-tuning of BoigLLM in both directions: TRL's SFTTrainer, loss on the answers only, full or by LoRA.
 
 A killed training goes on from its last complete checkpoint and ends in the same bytes (CPU): the trainer keeps optimizer,
-schedule, data position and random state. The checkpoint of least loss on split val is what is kept.
+schedule, data position and random state. The checkpoint of least loss on split val is what is kept, and a training whose
+loss there has not fallen for a while ends early.
 """
 
 import json
@@ -15,15 +16,17 @@ import torch
 from datasets import Dataset
 from datasets.table import InMemoryTable
 from peft import LoraConfig
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
-from trl import SFTConfig, SFTTrainer
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback, TrainerState
+from trl import SFTConfig
 
 from boig.language.examples import Text
+from boig.language.packing import AnswerTrainer, cross_entropy, packed
 from boig.language.prompts import for_model
 from boig.language.settings import Lora, Training
-from boig.language.smoothing import IGNORED, NumberLoss, NumberSFTTrainer
+from boig.language.smoothing import IGNORED, NumberLoss
 from boig.reporting import Reporter
 
+_CHECKPOINT, _STATE = "checkpoint-", "trainer_state.json"
 _ADAM = (0.9, 0.98)  # second moment over 50 steps: a run has a few hundred
 
 
@@ -69,26 +72,36 @@ def fit(
         ValueError: `batch_size` is not a multiple of `micro_batch` × workers.
     """
     torch.manual_seed(seed)
-    smooth = {"number_loss": NumberLoss(tokenizer, settings.number_smoothing)} if settings.number_smoothing else {}
-    trainer = (NumberSFTTrainer if smooth else SFTTrainer)(
+    trainer = AnswerTrainer(
         model=model,
         args=_arguments(settings, len(train), bool(val), folder, seed, workers, model),
         train_dataset=dataset(train, tokenizer, settings.max_tokens),
         eval_dataset=dataset(val, tokenizer, settings.max_tokens) if val else None,
         processing_class=tokenizer,
         peft_config=_adapter(lora) if lora else None,
-        callbacks=[_Curves(report)],
-        **smooth,
+        callbacks=[_Curves(report), _Patience(settings.patience)],
+        token_loss=NumberLoss(tokenizer, settings.number_smoothing) if settings.number_smoothing else cross_entropy,
     )
     trainer.remove_callback(PrinterCallback)
-    last = last_checkpoint(folder)
-    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    with packed(model):
+        _run(trainer, folder, settings.patience)
     state = trainer.state
     steps, best = state.global_step, state.best_global_step or state.global_step
     fitted = trainer.accelerator.unwrap_model(trainer.model)
     if lora and lora.merge:
         fitted = fitted.merge_and_unload()
     return Fitted(fitted.eval(), steps, best, float(state.best_metric) if state.best_metric is not None else float("nan"))
+
+
+def _run(trainer: AnswerTrainer, folder: Path, patience: int | None) -> None:
+    """Train to the end, from the last checkpoint where there is one; the best weights are in the trainer's model afterwards."""
+    last = last_checkpoint(folder)
+    state = TrainerState.load_from_json(str(last / _STATE)) if last else None
+    if state and (state.global_step >= state.max_steps or stalled(_val_losses(state), patience)):
+        trainer.state = state  # it had ended: `train` would take one more step
+        trainer._load_from_checkpoint(str(folder / f"{_CHECKPOINT}{state.best_global_step or state.global_step}"))
+    else:
+        trainer.train(resume_from_checkpoint=str(last) if last else None)
 
 
 def dataset(texts: Sequence[Text], tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> Dataset:
@@ -113,10 +126,10 @@ def dataset(texts: Sequence[Text], tokenizer: PreTrainedTokenizerBase, max_token
 
 def last_checkpoint(folder: Path) -> Path | None:
     """The last complete checkpoint; one that a kill cut short is removed. The trainer writes its state file last."""
-    found = sorted(Path(folder).glob("checkpoint-*"), key=lambda p: int(p.name.removeprefix("checkpoint-")))
+    found = sorted(Path(folder).glob(f"{_CHECKPOINT}*"), key=lambda p: int(p.name.removeprefix(_CHECKPOINT)))
     for checkpoint in reversed(found):
         try:
-            json.loads((checkpoint / "trainer_state.json").read_text())
+            json.loads((checkpoint / _STATE).read_text())
             return checkpoint
         except (FileNotFoundError, json.JSONDecodeError):
             shutil.rmtree(checkpoint)
@@ -161,6 +174,7 @@ def _arguments(
         adam_beta2=_ADAM[1],
         max_grad_norm=settings.clip,
         max_length=None,  # cut by `dataset`
+        padding_free=True,
         eval_strategy="steps" if has_val else "no",
         eval_steps=every,
         save_strategy="steps",
@@ -185,6 +199,27 @@ def _arguments(
 
 def _adapter(lora: Lora) -> LoraConfig:
     return LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=list(lora.targets), task_type="CAUSAL_LM", lora_dropout=0.0)
+
+
+def stalled(losses: Sequence[float], patience: int | None) -> bool:
+    """Whether the least of these losses is `patience` or more evaluations ago; None never is."""
+    return patience is not None and len(losses) > 0 and len(losses) - 1 - losses.index(min(losses)) >= patience
+
+
+def _val_losses(state: TrainerState) -> list[float]:
+    return [entry["eval_loss"] for entry in state.log_history if "eval_loss" in entry]
+
+
+class _Patience(TrainerCallback):
+    """Ends a training that has stalled. Reads the trainer's log, which checkpoints hold, so that a resumed run ends where it would have."""
+
+    def __init__(self, patience: int | None):
+        self._patience = patience
+
+    def on_evaluate(self, args, state, control, **kwargs):
+        """Called by the trainer after each evaluation."""
+        if stalled(_val_losses(state), self._patience):
+            control.should_training_stop = True
 
 
 class _Curves(TrainerCallback):

@@ -7,7 +7,6 @@ only a few times in each context. Spreading the target over its neighbors (a dis
 
 import torch
 from transformers import PreTrainedTokenizerBase
-from trl import SFTTrainer
 
 from boig.language.tokenizer import number_tokens
 
@@ -49,30 +48,3 @@ class NumberLoss:
             soft = -(log_probs[rows][:, ids] * bell[where[rows]]).sum(1)
             loss = loss.masked_scatter(rows, soft)
         return loss
-
-
-class NumberSFTTrainer(SFTTrainer):
-    """TRL's trainer with `NumberLoss` on the answers. Logits are computed from the first answer in the batch on."""
-
-    def __init__(self, *args, number_loss: NumberLoss, **kwargs):
-        super().__init__(*args, **kwargs)
-        self._number_loss = number_loss
-
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        """Mean nats per answer token; arguments as in the parent class."""
-        targets = inputs["labels"][:, 1:]  # (B, T-1)
-        first = int((targets != IGNORED).any(0).float().argmax())
-        outputs = model(
-            input_ids=inputs["input_ids"],
-            attention_mask=inputs["attention_mask"],
-            use_cache=False,
-            logits_to_keep=inputs["labels"].shape[1] - first,
-        )
-        kept = targets[:, first:]
-        answered = kept != IGNORED
-        losses = self._number_loss(outputs.logits[:, :-1][answered], kept[answered])
-        if num_items_in_batch is None:
-            loss = losses.mean()
-        else:  # as Trainer.compute_loss: the count is over all ranks, whose gradients are averaged
-            loss = losses.sum() / num_items_in_batch * (self.accelerator.num_processes if self.args.average_tokens_across_devices else 1)
-        return (loss, outputs) if return_outputs else loss

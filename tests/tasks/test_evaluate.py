@@ -152,7 +152,9 @@ def test_whole_stage(world, tmp_path):
     page = Path("reports/report.html").read_text()
     assert "DDPO as published" in page
     assert "simulated feed" in page
-    assert "# BoigSD" in Path("reports/model_card.md").read_text()
+    card = Path("reports/model_card.md").read_text()
+    assert "# BoigSD" in card
+    assert "That of `kpi_guided` draws a wanted bucket only with" in card
     table = pq.read_table("reports/briefs.parquet")
     assert table.num_rows == 16 * (len(METHODS) + 2 * 2)
     assert from_png(Path("reports/pictures/methods.png").read_bytes()).shape[1] > 1000

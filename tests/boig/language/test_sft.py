@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import TrainerCallback
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import AutoConfig, AutoModelForCausalLM, TrainerCallback
 from trl import SFTTrainer
 
 from boig.language import sft
 from boig.language.examples import training_texts, validation_texts
 from boig.language.model import create
+from boig.language.packing import AnswerTrainer, packed
 from boig.language.settings import Lora
 from boig.language.smoothing import IGNORED, NumberLoss
 from boig.language.tokenizer import number_tokens
@@ -29,11 +32,11 @@ class Recorder(Silent):
 
 
 def train(words, posts, folder: Path, report=None, lora=None, **changes):
-    settings = SETTINGS.model_copy(update={"batch_size": 16, "micro_batch": 8, **changes})
+    rule = SETTINGS.model_copy(update={"batch_size": 16, "micro_batch": 8, **changes})
     fresh = create(words, hidden_size=32, layers=1, heads=2, feed_forward=48, seed=3)
-    texts = training_texts(posts[:40], [], settings, seed=1)
+    texts = training_texts(posts[:40], [], rule, seed=1)
     val = validation_texts(posts[40:48])
-    return sft.fit(fresh, words, texts, val, settings, lora=lora, folder=folder, seed=5, workers=1, report=report or Silent())
+    return sft.fit(fresh, words, texts, val, rule, lora=lora, folder=folder, seed=5, workers=1, report=report or Silent())
 
 
 def test_only_answers_are_learnt(words, posts):
@@ -80,7 +83,7 @@ def test_an_interrupted_training_ends_in_the_same_bytes(words, posts, tmp_path, 
 def test_a_finished_training_is_not_trained_again(words, posts, tmp_path):
     first = train(words, posts, tmp_path)
     again = train(words, posts, tmp_path)
-    assert again.best_step == first.best_step
+    assert (again.steps, again.best_step, again.best_val_loss) == (first.steps, first.best_step, first.best_val_loss)
     assert torch.equal(first.model.lm_head.weight, again.model.lm_head.weight)
 
 
@@ -116,17 +119,70 @@ def test_a_bell_forgives_neighbors(words):
     assert right < near < far
 
 
-def test_our_trainers_loss_is_trls_where_nothing_is_smoothed(words, posts, tmp_path):
-    """The same model, batch and labels: number loss with a vanishing bell against TRL's own."""
-    settings = SETTINGS.model_copy(update={"number_smoothing": 1e-4})
+def test_our_trainers_loss_is_trls(words, posts, tmp_path):
+    """The same model and texts: without padding and with a vanishing bell, against TRL's own padded batches."""
+    rule = SETTINGS.model_copy(update={"number_smoothing": 1e-4})
     fresh = create(words, hidden_size=32, layers=1, heads=2, feed_forward=48, seed=3)
     data = sft.dataset(validation_texts(posts[:8]), words, 512)
-    losses = []
-    for kind, extra in ((sft.NumberSFTTrainer, {"number_loss": NumberLoss(words, 1e-4)}), (SFTTrainer, {})):
-        arguments = sft._arguments(settings, 64, True, tmp_path, 1, 1, fresh)
-        trainer = kind(model=fresh, args=arguments, train_dataset=data, eval_dataset=data, processing_class=words, **extra)
-        losses.append(trainer.evaluate()["eval_loss"])
-    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    arguments = sft._arguments(rule, 64, True, tmp_path, 1, 1, fresh)
+    trainer = AnswerTrainer(
+        fresh, args=arguments, train_dataset=data, eval_dataset=data, processing_class=words, token_loss=NumberLoss(words, 1e-4)
+    )
+    with packed(fresh):
+        ours = trainer.evaluate()["eval_loss"]
+    arguments.padding_free = False
+    theirs = SFTTrainer(fresh, args=arguments, train_dataset=data, eval_dataset=data, processing_class=words).evaluate()["eval_loss"]
+    assert ours == pytest.approx(theirs, rel=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "mistral"])
+@given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=6))
+@settings(max_examples=15, deadline=None)
+def test_texts_end_to_end_do_not_see_each_other(kind, lengths):
+    """Logits and gradients of a row of texts are those of each text alone; Mistral's window makes transformers' own mask."""
+    model = tiny(kind)
+    torch.manual_seed(len(lengths))
+    texts = [torch.randint(0, 60, (n,)) for n in lengths]
+    alone = torch.cat([model(input_ids=t[None]).logits[0] for t in texts])
+    starts = torch.tensor([0, *lengths]).cumsum(0).int()
+    with packed(model):
+        row = model(
+            input_ids=torch.cat(texts)[None], position_ids=torch.cat([torch.arange(n) for n in lengths])[None],
+            cu_seq_lens_q=starts, cu_seq_lens_k=starts, max_length_q=max(lengths), max_length_k=max(lengths), use_cache=False,
+        ).logits[0]  # fmt: skip
+    assert torch.allclose(row, alone, atol=1e-5)
+    weight = next(p for name, p in model.named_parameters() if "q_proj.weight" in name)
+    together, apart = (torch.autograd.grad(logits.square().sum(), weight)[0] for logits in (row, alone))
+    assert torch.allclose(together, apart, rtol=1e-3, atol=1e-4)
+    assert model.config._attn_implementation == "sdpa"
+
+
+def tiny(kind: str):
+    """A model of two layers, of which two heads share a key where the kind can."""
+    torch.manual_seed(1)
+    config = AutoConfig.for_model(
+        kind, vocab_size=60, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2
+    )
+    return AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").eval()
+
+
+@pytest.mark.parametrize(("losses", "patience", "ends"), [
+    ([], 1, False), ([3.0], 1, False), ([3.0, 2.0], 1, False), ([2.0, 3.0], 1, True), ([2.0, 3.0, 1.0], 1, False),
+    ([1.0, 3.0, 2.0], 2, True), ([1.0, 3.0], 2, False), ([1.0, 2.0, 3.0], None, False),
+])  # fmt: skip
+def test_when_a_training_has_stalled(losses, patience, ends):
+    assert sft.stalled(losses, patience) is ends
+
+
+def test_a_training_that_stalls_ends_early_and_stays_ended(words, posts, tmp_path):
+    harm = {"learning_rate": 1.0, "passes": 6, "evaluations": 6, "clip": 100.0}
+    whole = train(words, posts, tmp_path / "whole", **harm)
+    early = train(words, posts, tmp_path / "early", patience=1, **harm)
+    assert early.steps < whole.steps
+    assert early.best_val_loss >= whole.best_val_loss
+    again = train(words, posts, tmp_path / "early", patience=1, **harm)
+    assert (again.steps, again.best_step, again.best_val_loss) == (early.steps, early.best_step, early.best_val_loss)
+    assert torch.equal(early.model.lm_head.weight, again.model.lm_head.weight)
 
 
 def test_a_tokenizer_that_spells_its_numbers_cannot_be_smoothed(posts):
