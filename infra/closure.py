@@ -1,6 +1,7 @@
 """Which first-party files a module runs: its import closure, read from the source with `ast`, nothing imported.
 
-Imports inside functions count (flows import lazily), imports under `if TYPE_CHECKING:` do not (they never run).
+Imports inside functions count (flows import lazily), and so does `import_module` of a literal name; imports under `if TYPE_CHECKING:` do
+not (they never run).
 """
 
 import ast
@@ -9,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 FIRST_PARTY = ("base", "boig", "flows", "infra", "tasks")
+_BY_NAME = ("import_module", "__import__")
 
 
 def closure(start: Path, root: Path = Path(".")) -> list[Path]:
@@ -50,6 +52,8 @@ def _modules(file: Path, path: Path, _changed_ns: int) -> tuple[str, ...]:
             package = list(path.parts[: -node.level]) if node.level else []
             module = ".".join([*package, *([node.module] if node.module else [])])
             names.extend(f"{module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in _BY_NAME:
+            names.extend(a.value for a in node.args[:1] if isinstance(a, ast.Constant) and isinstance(a.value, str))
     return tuple(names)
 
 

@@ -124,7 +124,7 @@ def open_studio(section: Evaluate, method: str) -> Studio:
 
     def expect(briefs: list[Brief], shown: list[Verbalization]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         scores = reward.score(briefs, shown)
-        return scores.parts["engagement"], *reward.interval(scores)
+        return scores.parts["engagement"], *reward.interval(scores, briefs)
 
     def draw(prompts: list[str], seeds: list[int], bucket: str) -> np.ndarray:
         kpi = (bucket, BUCKETS[0] if bucket == BUCKETS[-1] else BUCKETS[-1]) if sampling.kpi else None

@@ -15,6 +15,7 @@ import torch
 
 from boig.brief import Brief
 from boig.evaluation import bootstrap
+from boig.feed import leaks
 from boig.language import baselines, corpus, examples, metrics, model, sft, tokenizer
 from boig.language.consensus import consensus
 from boig.language.describe import Shot, describe, draw
@@ -41,10 +42,11 @@ def fit(config: dict) -> dict:
         steps, best_step, val_loss, examples, parameters: small numbers, the same on each rank.
 
     Raises:
-        ValueError: no posts to train on, or settings that do not fit each other.
+        ValueError: no posts to train on, settings that do not fit each other, or tables that leak.
         FileNotFoundError: no data, or no base model.
     """
     section, folder, report = config["section"], Path(config["folder"]), config["report"]
+    leaks.check(Path("."), section.duplicates)
     data = corpus.read()
     train = data.splits["train"]
     start, words = starting_model(section, train)

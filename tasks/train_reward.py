@@ -1,81 +1,55 @@
 """Reward and judge: read the posts, train, score every split, measure, put the models in place."""
 
-import io
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from boig.brief import Brief
-from boig.contracts import NEGATIVES, PICTURES, POSTS, VERBALIZED
+from boig.feed import leaks
 from boig.language.model import load as load_language
 from boig.reporting import Reporter
-from boig.reward import baselines, calibration, design, engagement, judge_training
-from boig.reward.encoder import merged
+from boig.reward import baselines, calibration, design, encoder, engagement, judge_training, mismatched
+from boig.reward.calibration import HeldOut
 from boig.reward.engagement import Engagement
-from boig.reward.measure import Truth, comparable, errors_together, honesty, ordering
+from boig.reward.measure import Truth, averaged, comparable, errors_together, honesty, matching, ordering
 from boig.reward.pairs import periods
+from boig.reward.predictions import done, keep, kept, models
 from boig.reward.rows import Posts
 from boig.reward.scorer import Line, Reward
+from boig.reward.states import States
+from boig.reward.tables import SCORED, Tables, pixels, read
 from boig.sections.train_reward import TrainReward
 from boig.verbalizer.form import Verbalization
 
 BOIGLLM, REWARD, JUDGE = Path("models/boigllm"), Path("models/reward"), Path("models/judge")
-SCORED = ("val", "test_time", "test_account")
 _BLANK_BRIEF = Brief("", "", "", datetime(2000, 1, 3, tzinfo=UTC), "")
 _BLANK_PICTURE = Verbalization((), (0.0, 1.0, 0.0), (), "")
 _PERIODS_FROM = datetime(2000, 1, 1, tzinfo=UTC).timestamp() / 86400
+_SHUFFLED = "shuffled"
+_UNKNOWN = "val_unknown"
+"""Name of predictions for posts of `val`, made as for accounts that training has not seen."""
 
 
 @dataclass(frozen=True)
-class Tables:
-    """Posts whose picture has a verbalization, by split; `negative` holds the mismatched ones."""
+class _Language:
+    """BoigLLM as a reward is put on it."""
 
-    splits: dict[str, Posts]
-    picture_ids: dict[str, list[str]]
-
-    def training(self) -> Posts:
-        """Split train and the negatives."""
-        a, b = self.splits["train"], self.splits["negative"]
-        return Posts([*a.briefs, *b.briefs], [*a.verbalizations, *b.verbalizations], np.concatenate([a.kpi, b.kpi]))
-
-
-def read(root: Path = Path(".")) -> Tables:
-    """Join posts, negatives and verbalizations.
-
-    Raises:
-        FileNotFoundError: a table is missing.
-        ValueError: no post has a verbalized picture.
-    """
-    shown = {
-        r["picture_id"]: r["text"] for r in VERBALIZED.read(root).select(["picture_id", "text", "error"]).to_pylist() if not r["error"]
-    }
-    posts = POSTS.read(root).to_pylist()
-    by_id = {p["post_id"]: p for p in posts}
-    rows = [(p["split"], p, p["picture_id"], p["kpi"]) for p in posts]
-    rows += [("negative", by_id[n["post_id"]], n["picture_id"], n["kpi"]) for n in NEGATIVES.read(root).to_pylist()]
-    rows = [r for r in rows if r[2] in shown]
-    if not rows:
-        raise ValueError(
-            f"none of {len(posts)} posts has a verbalized picture; look at `error` in {VERBALIZED.path} and run verbalize again"
-        )
-    splits, pictures = {}, {}
-    for split in ("train", "negative", "judge", *SCORED):
-        mine = [r for r in rows if r[0] == split]
-        pictures[split] = [r[2] for r in mine]
-        texts = [Verbalization.from_json(shown[name]) for name in pictures[split]]
-        splits[split] = Posts([_brief(r[1]) for r in mine], texts, np.array([r[3] for r in mine], dtype=np.float64))
-    return Tables(splits, pictures)
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    states: States | None
+    """None where an adapter is trained in it: then it can be used for one training only."""
 
 
 def fit_reward(section: TrainReward, folder: Path, report: Reporter, boigllm: Path = BOIGLLM, root: Path = Path(".")) -> None:
-    """Train the engagement reward, fit both rewards' calibration on `val`, score every split.
+    """Train the engagement reward, fit both rewards' calibration on `val`, score every split, and mismatched pairs of every split.
 
     Args:
         section: parameters.
@@ -85,41 +59,52 @@ def fit_reward(section: TrainReward, folder: Path, report: Reporter, boigllm: Pa
         root: the workspace.
 
     Raises:
-        FileNotFoundError, ValueError: see `read` and `boig.reward.engagement.train`.
+        FileNotFoundError, ValueError: see `boig.reward.tables.read`, `boig.feed.leaks.check` and `boig.reward.engagement.train`.
     """
-    if _done(folder, "reward"):
+    if done(folder, "reward"):
         return
+    leaks.check(root, section.duplicates)
     tables = read(root)
-    trained, model = _train(section, tables.training(), tables.splits["val"], boigllm, folder / "fit_reward", report, "reward")
-    scores, nats = {}, {}
-    for split in SCORED:
-        posts = tables.splits[split]
-        scores[split] = trained.predict(posts.briefs, posts.verbalizations)
-        with trained.without_adapter():
-            nats[split] = design.scores(model, trained.tokenizer, posts.briefs, posts.verbalizations)
+    language = _open(section, boigllm)
+    val = tables.splits["val"]
+    trained = _train(section, tables.training(), val, language, folder / "fit_reward", report, "reward")
+    sets = {name: posts for split in SCORED for name, posts in _with_mismatched(section, tables, split).items()}
+    scores = {name: trained.predict(p.briefs, p.verbalizations) for name, p in sets.items()}
+    with trained.without_adapter():
+        nats = {name: design.scores(language.model, trained.tokenizer, p.briefs, p.verbalizations) for name, p in sets.items()}
+        # BoigLLM knows all accounts; leaving some out of it would cost a language model each.
+        nats[_UNKNOWN] = design.scores(language.model, trained.tokenizer, [encoder.anonymous(b) for b in val.briefs], val.verbalizations)
+    again = (lambda: language) if language.states else (lambda: _open(section, boigllm))
+    scores[_UNKNOWN] = _as_unknown(section, tables, trained, again, folder, report)
     if _rank() == 0:
-        line = _line(nats["val"], tables.splits["val"].kpi)
-        first, second = _pairs(section, tables.splits["val"])
-        fitted = calibration.fit(*scores["val"], tables.splits["val"].kpi, first, second)
+        line = _line(nats["val"], val.kpi)
+        fitted = _calibration(section, tables, scores["val"], scores[_UNKNOWN])
         _fresh(folder / "reward")
-        Reward(model, trained, line, fitted, section.weights.model_dump()).save(folder / "reward", str(boigllm), section.dtype)
-        _keep(folder, "design_reward", {s: (n, np.full(len(n), line.sigma), line.intercept + line.slope * n) for s, n in nats.items()})
-        _keep(folder, "reward", {s: (mean, sigma, mean) for s, (mean, sigma) in scores.items()})
+        weights = section.weights.model_dump()
+        Reward(language.model, trained, line, fitted, weights).save(folder / "reward", str(boigllm), section.dtype)
+        keep(folder, "design_reward", {s: (n, np.full(len(n), line.sigma), line.intercept + line.slope * n) for s, n in nats.items()})
+        keep(folder, "reward", {s: (mean, sigma, mean) for s, (mean, sigma) in scores.items()})
 
 
 def fit_judge(section: TrainReward, folder: Path, report: Reporter, root: Path = Path(".")) -> None:
-    """Train the judge on split judge and score every split; the judge goes to `folder/judge`."""
-    if _done(folder, "judge"):
+    """Train the judge on split judge, score every split and its mismatched pairs; the judge goes to `folder/judge`."""
+    if done(folder, "judge"):
         return
+    leaks.check(root, section.duplicates)
     tables = read(root)
-    pixels = _pictures(tables, root)
+    shown = pixels(tables, root)
     posts = tables.splits["judge"]
     judge = judge_training.train(
-        posts.briefs, pixels["judge"], posts.kpi, section.judge, folder=folder / "fit_judge", seed=section.seed, report=report
+        posts.briefs, shown["judge"], posts.kpi, section.judge, folder=folder / "fit_judge", seed=section.seed, report=report
     )
     _fresh(folder / "judge")
     judge.save(folder / "judge")
-    _keep(folder, "judge", {s: (judge.score(tables.splits[s].briefs, pixels[s]),) for s in SCORED})
+    scores: dict[str, tuple[np.ndarray, ...]] = {s: (judge.score(tables.splits[s].briefs, shown[s]),) for s in SCORED}
+    for split in SCORED:
+        rows, partners = mismatched.draw(tables.splits[split].verbalizations, section.seed)
+        briefs = [tables.splits[split].briefs[i] for i in rows]
+        scores[_mismatched(split)] = (judge.score(briefs, shown[split][partners]),)
+    keep(folder, "judge", scores)
 
 
 def fit_controls(section: TrainReward, folder: Path, report: Reporter, boigllm: Path = BOIGLLM, root: Path = Path(".")) -> None:
@@ -131,22 +116,23 @@ def fit_controls(section: TrainReward, folder: Path, report: Reporter, boigllm: 
         ("context_gbm", baselines.context_gbm(train, section.seed)),
         ("caption_only", baselines.caption_only(train)),
     ):
-        _keep(folder, name, {s: (predict(tables.splits[s].briefs),) for s in SCORED})
+        keep(folder, name, {s: (predict(tables.splits[s].briefs),) for s in SCORED})
     light = section.model_copy(
         update={"head": section.head.model_copy(update={"members": 1}), "fit": section.fit.model_copy(update={"lora_rank": 0})}
     )
-    posts, val, rng = tables.training(), tables.splits["val"], np.random.default_rng(section.seed)
-    # Of the control val is shuffled too: chosen by the true val, of many weights that learnt nothing the luckiest would be kept.
-    lots = (_permuted(posts, rng), _permuted(val, rng))
-    for name, rows, chooser, blank in (
-        ("picture_only", posts, val, _only_picture),
-        ("context_only", posts, val, _only_context),
-        ("shuffled", *lots, _as_is),
-    ):
-        if not _done(folder, name):
-            trained, _ = _train(light, blank(rows), blank(chooser), boigllm, folder / f"fit_{name}", report, name)
+    posts, val = tables.training(), tables.splits["val"]
+    runs = [("picture_only", light, posts, val, _only_picture), ("context_only", light, posts, val, _only_context)]
+    for number in range(section.controls.shuffles):
+        rng = np.random.default_rng([section.seed, number])
+        # Val is shuffled too: chosen by the true val, of many weights that learnt nothing the luckiest would be kept.
+        lots = (_permuted(posts, rng), _permuted(val, rng))
+        runs.append((f"{_SHUFFLED}_{number}", light.model_copy(update={"seed": section.seed + number}), *lots, _as_is))
+    language = _open(light, boigllm)
+    for name, rule, rows, chooser, blank in runs:
+        if not done(folder, name):
+            trained = _train(rule, blank(rows), blank(chooser), language, folder / f"fit_{name}", report, name)
             seen = {s: blank(tables.splits[s]) for s in SCORED}
-            _keep(folder, name, {s: (trained.predict(p.briefs, p.verbalizations)[0],) for s, p in seen.items()})
+            keep(folder, name, {s: (trained.predict(p.briefs, p.verbalizations)[0],) for s, p in seen.items()})
 
 
 def measure(section: TrainReward, folder: Path, root: Path = Path(".")) -> dict:
@@ -158,13 +144,22 @@ def measure(section: TrainReward, folder: Path, root: Path = Path(".")) -> dict:
         posts = tables.splits[split]
         if not len(posts):
             continue
-        truth = Truth(posts.kpi, [b.account for b in posts.briefs], *_pairs(section, posts))
-        metrics[split] = {name: ordering(columns[0], truth, section.seed) for name, columns in _kept(folder, split).items()}
-        judge, reward = (_kept(folder, split)[name][0] for name in ("judge", "reward"))
+        accounts = [b.account for b in posts.briefs]
+        truth = Truth(posts.kpi, accounts, *_pairs(section, posts))
+        rows = {name: ordering(kept(folder, name, split)[0], truth, section.seed) for name in models(folder)}
+        draws = [rows.pop(name) for name in sorted(rows) if name.startswith(f"{_SHUFFLED}_")]
+        metrics[split] = rows | {_SHUFFLED: averaged(draws)}
+        judge, reward = (kept(folder, name, split)[0] for name in ("judge", "reward"))
         metrics[split]["judge"]["error_correlation"] = errors_together(judge, reward, truth, section.seed)
+        group = calibration.groups(posts.briefs, _accounts(tables))
         for name in ("reward", "design_reward"):
-            _, sigma, points = _kept(folder, split)[name]
-            metrics[split][name] |= honesty(points, sigma, truth, _calibration(section, folder, tables.splits["val"], name), section.seed)
+            (_, sigma, points), known, unknown = (kept(folder, name, s) for s in (split, "val", _UNKNOWN))
+            fitted = _calibration(section, tables, (known[2], known[1]), (unknown[2], unknown[1]))
+            metrics[split][name] |= honesty(points, sigma, group, truth, fitted, section.seed)
+        at, _ = mismatched.draw(posts.verbalizations, section.seed)
+        for name in ("reward", "design_reward", "judge") if len(at) else ():
+            own, other = kept(folder, name, split)[-1][at], kept(folder, name, _mismatched(split))[-1]
+            metrics[split][name] |= matching(own, other, [accounts[i] for i in at], section.seed)
         metrics[split] |= {"ceiling": ceiling[split]} if split in ceiling else {}
     return metrics
 
@@ -180,17 +175,64 @@ def publish(folder: Path, root: Path = Path(".")) -> None:
         os.replace(draft, place)
 
 
-def _train(
-    section: TrainReward, posts: Posts, val: Posts, boigllm: Path, folder: Path, report: Reporter, name: str
-) -> tuple[Engagement, torch.nn.Module]:
-    """An engagement reward, and the language model under it."""
+def _open(section: TrainReward, boigllm: Path) -> _Language:
     model, tokenizer = load_language(boigllm, dtype=section.dtype, device="cuda" if torch.cuda.is_available() else "cpu")
-    model = merged(model)
-    rewarded = engagement.train(
-        posts, val, model.base_model, tokenizer,
-        features=section.features, head=section.head, fit=section.fit, folder=folder, seed=section.seed, report=report, name=name,
+    model = encoder.merged(model)
+    return _Language(model, tokenizer, None if section.fit.lora_rank else States(model.base_model, tokenizer.pad_token_id))
+
+
+def _train(section: TrainReward, posts: Posts, val: Posts, language: _Language, folder: Path, report: Reporter, name: str) -> Engagement:
+    return engagement.train(
+        posts, val, language.model.base_model, language.tokenizer, features=section.features, head=section.head, fit=section.fit,
+        folder=folder, seed=section.seed, report=report, name=name, states=language.states,
     )  # fmt: skip
-    return rewarded, model
+
+
+def _as_unknown(
+    section: TrainReward,
+    tables: Tables,
+    trained: Engagement,
+    language: Callable[[], _Language],
+    folder: Path,
+    report: Reporter,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and sigma for each post of `val` from a reward that has not seen its account, (N,) each.
+
+    The accounts are left out in folds, mixed over the industries; each fold costs a training. With fewer than two folds the accounts are
+    hidden from the whole reward instead: too narrow, since their posts have shaped its weights.
+    """
+    posts, val = tables.training(), tables.splits["val"]
+    accounts = [name for _, name in sorted({(b.industry, b.account) for b in val.briefs})]
+    folds = min(section.unknown_folds, len(accounts))
+    if folds < 2:
+        return trained.predict([encoder.anonymous(b) for b in val.briefs], val.verbalizations)
+    mean, sigma = np.zeros(len(val)), np.zeros(len(val))
+    for number in range(folds):
+        out = set(accounts[number::folds])
+        rest, others, mine = posts.of(out, inside=False), val.of(out, inside=False), val.of(out, inside=True)
+        name = f"unknown_{number}"
+        blind = _train(section, rest, others if len(others) else val, language(), folder / f"fit_{name}", report, name)
+        rows = [b.account in out for b in val.briefs]
+        mean[rows], sigma[rows] = blind.predict(mine.briefs, mine.verbalizations)
+    return mean, sigma
+
+
+def _with_mismatched(section: TrainReward, tables: Tables, split: str) -> dict[str, Posts]:
+    """A split, and its posts with pictures of another product; the KPI of those pairs is not known, what stands there is not used."""
+    posts = tables.splits[split]
+    rows, partners = mismatched.draw(posts.verbalizations, section.seed)
+    pairs = replace(posts.at(rows), verbalizations=[posts.verbalizations[i] for i in partners])
+    return {split: posts, _mismatched(split): pairs}
+
+
+def _mismatched(split: str) -> str:
+    """Name of predictions for a split's mismatched pairs."""
+    return f"{split}_mismatched"
+
+
+def _accounts(tables: Tables) -> set[str]:
+    """Accounts that the reward has seen."""
+    return {b.account for b in tables.training().briefs}
 
 
 def _line(nats: np.ndarray, kpi: np.ndarray) -> Line:
@@ -201,9 +243,13 @@ def _line(nats: np.ndarray, kpi: np.ndarray) -> Line:
     return Line(intercept, slope, float(np.sqrt(np.mean((kpi - intercept - slope * nats) ** 2))))
 
 
-def _calibration(section: TrainReward, folder: Path, val: Posts, name: str) -> calibration.Calibration:
-    _, sigma, points = _kept(folder, "val")[name]
-    return calibration.fit(points, sigma, val.kpi, *_pairs(section, val))
+def _calibration(
+    section: TrainReward, tables: Tables, known: tuple[np.ndarray, np.ndarray], unknown: tuple[np.ndarray, np.ndarray]
+) -> calibration.Calibration:
+    """From mean and sigma for the posts of `val`, with their accounts known and not."""
+    val = tables.splits["val"]
+    groups = calibration.groups(val.briefs, _accounts(tables))
+    return calibration.fit(HeldOut(*known, val.kpi), groups, HeldOut(*unknown, val.kpi), *_pairs(section, val))
 
 
 def _pairs(section: TrainReward, posts: Posts) -> tuple[np.ndarray, np.ndarray]:
@@ -211,22 +257,6 @@ def _pairs(section: TrainReward, posts: Posts) -> tuple[np.ndarray, np.ndarray]:
     days = np.array([b.created_at.timestamp() / 86400 for b in posts.briefs])
     period = periods(np.append(days, _PERIODS_FROM), section.fit.pair_period_days)[:-1]
     return comparable([b.account for b in posts.briefs], period, posts.kpi)
-
-
-def _pictures(tables: Tables, root: Path) -> dict[str, np.ndarray]:
-    """Pixels of judge and scored splits, uint8 (N, H, W, 3); one size for all, that of the first picture."""
-    wanted = {name for s in ("judge", *SCORED) for name in tables.picture_ids[s]}
-    table = PICTURES.read(root)
-    png = {k: v for k, v in zip(table["picture_id"].to_pylist(), table["png"].to_pylist(), strict=True) if k in wanted}
-    size: tuple[int, int] | None = None
-    decoded = {}
-    for name in sorted(png):
-        picture = Image.open(io.BytesIO(png[name])).convert("RGB")
-        size = size or picture.size
-        decoded[name] = np.asarray(picture if picture.size == size else picture.resize(size, Image.Resampling.BOX))
-    height, width = (size[1], size[0]) if size else (1, 1)
-    empty = np.zeros((0, height, width, 3), dtype=np.uint8)
-    return {s: np.stack([decoded[n] for n in tables.picture_ids[s]]) if tables.picture_ids[s] else empty for s in ("judge", *SCORED)}
 
 
 def _only_picture(posts: Posts) -> Posts:
@@ -245,33 +275,10 @@ def _as_is(posts: Posts) -> Posts:
     return posts
 
 
-def _brief(row: dict) -> Brief:
-    return Brief(row["post_id"], row["account"], row["industry"], row["created_at"], row["caption"])
-
-
 def _ceiling(feed: Path) -> dict[str, float]:
     """Correlation of a perfect predictor with the KPI, per split, where the feed is simulated and says so."""
     path = feed / "ceiling.json"
     return json.loads(path.read_text())["ceiling"] if path.is_file() else {}
-
-
-def _keep(folder: Path, model: str, columns: dict[str, tuple[np.ndarray, ...]]) -> None:
-    """Put a model's predictions aside, all at once."""
-    place = folder / "predictions" / f"{model}.npz"
-    place.parent.mkdir(parents=True, exist_ok=True)
-    draft = place.with_suffix(".draft")
-    with draft.open("wb") as stream:
-        np.savez(stream, allow_pickle=False, **{split: np.stack(values) for split, values in columns.items()})
-    os.replace(draft, place)
-
-
-def _kept(folder: Path, split: str) -> dict[str, np.ndarray]:
-    """Columns (1 or 3, N) of each model: score, and for rewards sigma and KPI points."""
-    return {path.stem: np.load(path)[split] for path in sorted((folder / "predictions").glob("*.npz"))}
-
-
-def _done(folder: Path, model: str) -> bool:
-    return (folder / "predictions" / f"{model}.npz").is_file()
 
 
 def _fresh(folder: Path) -> None:

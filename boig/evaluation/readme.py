@@ -20,7 +20,9 @@ GRID = "docs/methods.png"
 """Copied from `REPORT_GRID`, which is a DVC output and not in git."""
 REPORT_GRID = Path("reports/pictures/methods.png")
 RESULT_COLUMNS = ("true_uplift", "judge_win_rate", "rating", "prompt_agreement", "vendi", "fid", "unet_forwards")
+TESTS = ("test_time", "test_account")
 REWARD_COLUMNS = ("pearson", "spearman_within", "pair_accuracy")
+HONESTY_COLUMNS = ("coverage_90", "interval_width", "matched", "mismatched", "mismatch_auc")
 BOIGLLM_COLUMNS = ("color_iou", "coverage_rmse", "object_iou")
 _BLOCK = re.compile(r"(<!-- (?P<name>[a-z_]+):start -->\n)(?P<body>.*?)(<!-- (?P=name):end -->)", re.DOTALL)
 
@@ -33,7 +35,11 @@ def _results(metrics: Mapping[str, Mapping]) -> str:
 
 
 def _reward(metrics: Mapping[str, Mapping]) -> str:
-    return _splits(metrics["train_reward"], tables.REWARD, tables.REWARD_COLUMNS, REWARD_COLUMNS, "Model")
+    values = metrics["train_reward"]
+    order = _splits(values, tables.REWARD, tables.REWARD_COLUMNS, REWARD_COLUMNS, "Model")
+    worth = _splits(values, tables.REWARD, tables.HONESTY_COLUMNS, HONESTY_COLUMNS, "Worth of a score")
+    ranges = [f"{tables.SPLITS[s].capitalize()}: {said}" for s in TESTS if (said := tables.group_range(values.get(s, {})))]
+    return "\n".join([order, worth, *(f"{said}\n" for said in ranges)])
 
 
 def _boigllm(metrics: Mapping[str, Mapping]) -> str:
@@ -41,7 +47,7 @@ def _boigllm(metrics: Mapping[str, Mapping]) -> str:
 
 
 def _splits(values: Mapping, names: Mapping[str, str], columns: Mapping, used: tuple[str, ...], first: str) -> str:
-    tests = {split: values[split] for split in ("test_time", "test_account") if split in values}
+    tests = {split: values[split] for split in TESTS if split in values}
     shown = tables.per_split(tests, names, {c: columns[c] for c in used}, first)
     return "\n\n".join(tables.markdown(t) + (f"\n\n{t.note}" if t.note else "") for t in shown) + "\n"
 

@@ -183,7 +183,16 @@ def _reward(found: Findings) -> Part | None:
         "The reward scores the verbalized picture in its context and drives alignment; the judge sees pixels and learned from "
         "other posts: it measures, and says when to stop."
     )
-    return Part("Reward and judge", (text,), tuple(tables.per_split(metrics, tables.REWARD, tables.REWARD_COLUMNS, "Model")))
+    honest = (
+        "Intervals are conformal, fitted on validation posts for known accounts and, for unseen ones, on accounts left out of a training "
+        "of their own. A post’s own picture, and one of another product: mean scores, and how often the own one is above."
+    )
+    shown = (
+        *tables.per_split(metrics, tables.REWARD, tables.REWARD_COLUMNS, "Model"),
+        *tables.per_split(metrics, tables.REWARD, tables.HONESTY_COLUMNS, "Model"),
+        *tables.by_group(metrics),
+    )
+    return Part("Reward and judge", (text, honest), shown)
 
 
 def _boigllm(found: Findings) -> Part | None:

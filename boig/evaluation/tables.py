@@ -56,10 +56,17 @@ REWARD_COLUMNS: dict[str, Format] = {
     "spearman": Format("Spearman", decimals(3), "up"),
     "spearman_within": Format("within account", decimals(3), "up"),
     "pair_accuracy": Format("Pair accuracy", percent, "up"),
+}
+HONESTY_COLUMNS: dict[str, Format] = {
     "coverage_90": Format("Coverage of 90 % intervals", percent),
     "interval_width": Format("Interval width", decimals(1), "down"),
     "ece": Format("Calibration error", decimals(3), "down"),
+    "matched": Format("Own picture", decimals(1)),
+    "mismatched": Format("Picture of another product", decimals(1)),
+    "mismatch_auc": Format("Own above other", percent, "up"),
 }
+"""Of what a score is worth: its intervals, and whether it knows a picture that shows something else."""
+GROUP_COLUMNS: dict[str, Format] = {name: HONESTY_COLUMNS[name] for name in ("coverage_90", "interval_width")}
 ALIGN_COLUMNS: dict[str, Format] = {
     "wall_s": Format("Wall time, s", decimals(0)),
     "pictures": Format("Pictures", decimals(0)),
@@ -109,12 +116,33 @@ def generation(evaluate: Mapping, columns: Sequence[str], note: str = "") -> Tab
 
 
 def per_split(metrics: Mapping, names: Mapping[str, str], columns: Mapping[str, Format], first: str) -> list[TableBlock]:
-    """One table per split of metrics/train_boigllm.json or metrics/train_reward.json."""
+    """One table per split of metrics/train_boigllm.json or metrics/train_reward.json, of the rows that have one of the columns."""
     return [
-        block(metrics[split], names, columns, f"{first} – {title}", _note(metrics[split]))
+        block(rows, names, columns, f"{first} – {title}", _note(metrics[split]) if "pearson" in columns else "")
         for split, title in SPLITS.items()
-        if split in metrics
+        if (rows := {n: r for n, r in metrics.get(split, {}).items() if n in names and any(r.get(c) is not None for c in columns)})
     ]
+
+
+def by_group(metrics: Mapping) -> list[TableBlock]:
+    """Coverage and width of the reward's intervals by group of accounts, one table per split of metrics/train_reward.json."""
+    found = {split: metrics.get(split, {}).get("reward", {}).get("coverage_by_group", {}) for split in SPLITS}
+    return [
+        block(groups, {g: f"{g} (n = {e['coverage_90']['n']:,})" for g, e in groups.items()}, GROUP_COLUMNS, f"Accounts – {SPLITS[split]}")
+        for split, groups in found.items()
+        if groups
+    ]
+
+
+def group_range(split: Mapping) -> str:
+    """A sentence on the groups with the least and the most coverage; empty where there are not two."""
+    groups = split.get("reward", {}).get("coverage_by_group", {})
+    if len(groups) < 2:
+        return ""
+    least, most = (pick(groups, key=lambda g: groups[g]["coverage_90"]["mean"]) for pick in (min, max))
+    shown = HONESTY_COLUMNS["coverage_90"]
+    ends = [f"{shown.text(e)} ({shown.interval(e)}) in “{g}”" for g, e in ((g, groups[g]["coverage_90"]) for g in (least, most))]
+    return f"By accounts’ industry, the reward’s intervals cover from {ends[0]} to {ends[1]}."
 
 
 def _note(split: Mapping) -> str:

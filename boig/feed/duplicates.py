@@ -31,7 +31,7 @@ def components(pictures: list[Picture], rule: Duplicates) -> np.ndarray:
     hashes = np.array([p.phash for p in pictures], dtype=np.uint64)  # (N,)
     thumbnails = np.stack([np.frombuffer(p.thumbnail, dtype=np.uint8) for p in pictures]).astype(np.int16)  # (N, 768)
     pairs = [np.zeros((0, 2), dtype=np.int64)]
-    for left, right in _close_hashes(hashes, rule.phash_bits):
+    for left, right in close_hashes(hashes, rule.phash_bits):
         near = np.abs(thumbnails[left] - thumbnails[right]).mean(axis=1) <= rule.thumbnail_levels
         pairs.append(np.stack([left[near], right[near]], axis=1))
     edges = np.concatenate(pairs)
@@ -44,7 +44,7 @@ def joined(count: int, edges: np.ndarray) -> np.ndarray:
     return connected_components(graph, directed=False)[1]
 
 
-def _close_hashes(hashes: np.ndarray, bits: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def close_hashes(hashes: np.ndarray, bits: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Index pairs whose hashes differ in at most `bits` bits; a pair may come more than once.
 
     Cut into bits + 1 bands, two such hashes agree in at least one band: only pictures that share a band are compared.

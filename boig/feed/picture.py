@@ -63,8 +63,7 @@ def decode(data: bytes, limits: PictureLimits) -> Picture:
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", compress_level=6)
     png = buffer.getvalue()
-    thumbnail = picture.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX).tobytes()
-    return Picture(sha256(png).hexdigest()[:16], png, picture.width, picture.height, perceptual_hash(picture), thumbnail)
+    return Picture(sha256(png).hexdigest()[:16], png, picture.width, picture.height, perceptual_hash(picture), thumbnail(picture))
 
 
 def _check_size(size: tuple[int, int], limits: PictureLimits) -> None:
@@ -89,6 +88,11 @@ def _reduced(opened: Image.Image, store_px: int) -> Image.Image:
         size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
         picture = picture.resize(size, Image.Resampling.LANCZOS)
     return picture
+
+
+def thumbnail(picture: Image.Image) -> bytes:
+    """An RGB picture as 16 × 16 × 3 levels, row by row."""
+    return picture.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX).tobytes()
 
 
 def perceptual_hash(picture: Image.Image) -> int:

@@ -20,6 +20,7 @@ from boig.reward.encoder import Numbers
 from boig.reward.model import EngagementModel, HeadConfig, RewardHead, combine
 from boig.reward.rows import Posts, TrainingRows
 from boig.reward.settings import Features, Fit, HeadRule
+from boig.reward.states import States
 from boig.verbalizer.form import Verbalization
 
 _FILE, _HEAD, _ADAPTER = "engagement.json", "head", "adapter"
@@ -38,12 +39,14 @@ class Engagement:
     """Mean KPI of the training posts."""
     scale: float
     """Standard deviation of their KPI."""
+    states: States | None = None
+    """Hidden states that are known already, where the backbone stands still and one process trains and scores."""
 
     def predict(self, briefs: Sequence[Brief], verbalizations: Sequence[Verbalization]) -> tuple[np.ndarray, np.ndarray]:
         """Mean and sigma of the KPI, (N,) each, in KPI points. A row's numbers do not depend on the other rows."""
         briefs = encoder.known(briefs, self.numbers.context)
         ids = encoder.tokens(briefs, verbalizations, self.tokenizer)
-        text = encoder.pooled(self.backbone, ids, self.tokenizer.pad_token_id)
+        text = self.states(ids) if self.states else encoder.pooled(self.backbone, ids, self.tokenizer.pad_token_id)
         return self.from_text(text, briefs, verbalizations)
 
     @torch.no_grad()
@@ -99,6 +102,7 @@ def train(
     seed: int,
     report: Reporter,
     name: str,
+    states: States | None = None,
 ) -> Engagement:
     """Train an engagement reward on posts (mismatched negatives among them); `val` only chooses the best average of weights.
 
@@ -112,6 +116,7 @@ def train(
         seed: of weights, pairs, augmentation and dropout.
         report: gets the curves.
         name: prefix of the curves.
+        states: of `backbone`, to share with other trainings on it; only where `fit.lora_rank` is 0.
 
     Raises:
         ValueError: no posts, or their KPI is constant; the loss is not finite.
@@ -124,15 +129,18 @@ def train(
     special = {f"{token}_token_id": getattr(tokenizer, f"{token}_token_id") for token in ("pad", "bos", "eos")}  # TRL wants them to agree
     model = RewardHead(HeadConfig(**sizes, **head.model_dump(), **special))
     if fit.lora_rank:
+        assert states is None, "an adapter changes the hidden states"
         backbone = get_peft_model(backbone, LoraConfig(r=fit.lora_rank, lora_alpha=2 * fit.lora_rank, target_modules="all-linear"))
-    trained = Engagement(backbone, tokenizer, model, numbers, center, scale)
-    rows = TrainingRows(posts, backbone, tokenizer, numbers, fit)
+    else:
+        states = states or States(backbone, tokenizer.pad_token_id)
+    trained = Engagement(backbone, tokenizer, model, numbers, center, scale, states)
+    rows = TrainingRows(posts, states, tokenizer, numbers, fit)
     examples = trainer.Examples(
         inputs=rows.inputs,
         kpi=(posts.kpi - center) / scale,
         accounts=[b.account for b in posts.briefs],
         days=np.array([b.created_at.timestamp() / 86400 for b in posts.briefs]),
-        validate=_validation(trained, val, frozen=not fit.lora_rank),
+        validate=_validation(trained, val),
     )
     network = EngagementModel(backbone, model) if fit.lora_rank else model
     trainer.fit(network, examples, fit, tokenizer=tokenizer, folder=folder, seed=seed, report=report, name=name)
@@ -154,15 +162,13 @@ def check(posts: Posts, val: Posts) -> None:
         raise ValueError(f"the KPI of all {len(posts)} training posts is {posts.kpi[0]:g}; choose a KPI that is not constant")
 
 
-def _validation(trained: Engagement, val: Posts, frozen: bool) -> Callable[[], float]:
+def _validation(trained: Engagement, val: Posts) -> Callable[[], float]:
     """Pearson on `val`, to be called again and again; with a frozen BoigLLM the hidden states are computed once."""
     briefs = encoder.known(val.briefs, trained.numbers.context)
     ids = encoder.tokens(briefs, val.verbalizations, trained.tokenizer)
-    pad = trained.tokenizer.pad_token_id
-    once = encoder.pooled(trained.backbone, ids, pad) if frozen else None
 
     def pearson() -> float:
-        text = encoder.pooled(trained.backbone, ids, pad) if once is None else once
+        text = trained.states(ids) if trained.states else encoder.pooled(trained.backbone, ids, trained.tokenizer.pad_token_id)
         mean, _ = trained.from_text(text, briefs, val.verbalizations)
         return float(np.corrcoef(mean, val.kpi)[0, 1]) if np.ptp(val.kpi) > 0 and np.ptp(mean) > 0 else 0.0
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from boig.evaluation import bootstrap
-from boig.evaluation.bootstrap import Estimate
+from boig.evaluation.bootstrap import Estimate, tidy
 from boig.reward import calibration
 from boig.reward.calibration import Calibration
 
@@ -62,19 +62,68 @@ def errors_together(one: np.ndarray, other: np.ndarray, truth: Truth, seed: int)
     return bootstrap.pearson(truth.kpi - one, truth.kpi - other, truth.accounts, seed=seed)
 
 
-def honesty(points: np.ndarray, sigma: np.ndarray, truth: Truth, fitted: Calibration, seed: int) -> dict[str, Estimate]:
-    """Coverage and width of the conformal 90 % interval, and the calibration error of P(A > B) where there are pairs."""
-    lo, hi = np.clip(points - fitted.quantile * sigma, 0, 100), np.clip(points + fitted.quantile * sigma, 0, 100)
+def honesty(points: np.ndarray, sigma: np.ndarray, group: Sequence[str], truth: Truth, fitted: Calibration, seed: int) -> dict:
+    """Coverage and width of the conformal 90 % interval, the same by group, and the calibration error of P(A > B) where there are pairs.
+
+    Args:
+        points, sigma: (N,) score and uncertainty in KPI points.
+        group: of each post, as `calibration.groups` names them.
+        truth: of the same posts.
+        fitted: on split val.
+        seed: of the resamples.
+    """
+    half = fitted.half_widths(group) * sigma
+    lo, hi = np.clip(points - half, 0, 100), np.clip(points + half, 0, 100)
     inside = ((truth.kpi >= lo) & (truth.kpi <= hi)).astype(float)
-    out = {
-        "coverage_90": bootstrap.estimate(inside, truth.accounts, seed=seed),
-        "interval_width": bootstrap.estimate(hi - lo, truth.accounts, seed=seed),
-    }
+    names, accounts = np.array(group, dtype=object), np.array(truth.accounts, dtype=object)
+
+    def over(rows: np.ndarray) -> dict[str, Estimate]:
+        return {
+            "coverage_90": bootstrap.estimate(inside[rows], accounts[rows].tolist(), seed=seed),
+            "interval_width": bootstrap.estimate((hi - lo)[rows], accounts[rows].tolist(), seed=seed),
+        }
+
+    out: dict = over(np.full(len(names), True)) | {"coverage_by_group": {g: over(names == g) for g in sorted(set(group))}}
     if len(truth.first):
         p = calibration.beats(points, sigma, truth.first, truth.second, fitted)
         won = (truth.kpi[truth.first] > truth.kpi[truth.second]).astype(float)
-        accounts = [truth.accounts[i] for i in truth.first]
-        out["ece"] = bootstrap.statistic(calibration.calibration_error, (p, won), accounts, seed=seed, draws=500)
+        pairs = [truth.accounts[i] for i in truth.first]
+        out["ece"] = bootstrap.statistic(calibration.calibration_error, (p, won), pairs, seed=seed, draws=500)
+    return out
+
+
+def matching(own: np.ndarray, other: np.ndarray, accounts: Sequence[str], seed: int) -> dict[str, Estimate]:
+    """Mean score of true and of mismatched pairs, and how often the true one is above the mismatched one of its brief (ties count half).
+
+    Args:
+        own: (M,) scores of posts with their own pictures.
+        other: (M,) scores of the same posts with pictures of another product.
+        accounts: (M,) of the posts.
+        seed: of the resamples.
+    """
+    return {
+        "matched": bootstrap.estimate(own, accounts, seed=seed),
+        "mismatched": bootstrap.estimate(other, accounts, seed=seed),
+        "mismatch_auc": bootstrap.estimate((np.sign(own - other) + 1) / 2, accounts, seed=seed),
+    }
+
+
+def averaged(draws: Sequence[dict[str, Estimate]]) -> dict:
+    """Metrics of one model trained several times, averaged; and the standard deviation of its Pearson between the trainings.
+
+    All draws share their resamples, so the averaged ends are, if anything, too far apart for the averaged mean.
+    """
+    out: dict = {
+        metric: Estimate(
+            mean=tidy(float(np.mean([d[metric]["mean"] for d in draws]))),
+            lo=tidy(float(np.mean([d[metric]["lo"] for d in draws]))),
+            hi=tidy(float(np.mean([d[metric]["hi"] for d in draws]))),
+            n=draws[0][metric]["n"],
+        )
+        for metric in draws[0]
+    }
+    if len(draws) > 1:
+        out["pearson_spread"] = tidy(float(np.std([d["pearson"]["mean"] for d in draws], ddof=1)))
     return out
 
 

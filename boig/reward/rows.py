@@ -1,16 +1,17 @@
 """Posts as a reward is trained on them."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from boig.brief import Brief
 from boig.reward import encoder
 from boig.reward.encoder import Numbers
 from boig.reward.settings import Fit
+from boig.reward.states import States
 from boig.verbalizer.form import Verbalization
 
 
@@ -26,18 +27,25 @@ class Posts:
     def __len__(self) -> int:
         return len(self.briefs)
 
+    def at(self, rows: np.ndarray) -> "Posts":
+        """The posts with these numbers, (M,) int."""
+        return Posts([self.briefs[i] for i in rows], [self.verbalizations[i] for i in rows], self.kpi[rows])
+
+    def of(self, accounts: Collection[str], *, inside: bool) -> "Posts":
+        """The posts of these accounts, or of all others."""
+        return self.at(np.flatnonzero([(b.account in accounts) == inside for b in self.briefs]))
+
 
 class TrainingRows:
-    """Training posts as arguments of a model's `forward`, with augmentation; hidden states are computed once where BoigLLM is frozen."""
+    """Training posts as arguments of a model's `forward`, with augmentation; `states` is there where BoigLLM is frozen."""
 
-    def __init__(self, posts: Posts, backbone: nn.Module, tokenizer: PreTrainedTokenizerBase, numbers: Numbers, rule: Fit):
+    def __init__(self, posts: Posts, states: States | None, tokenizer: PreTrainedTokenizerBase, numbers: Numbers, rule: Fit):
         self._rule, self._pad = rule, tokenizer.pad_token_id
         self._picture = numbers.standardize(numbers.picture.encode(posts.briefs, posts.verbalizations))  # (N, P)
         both = (posts.briefs, [encoder.anonymous(b) for b in posts.briefs])
         self._context = np.stack([numbers.context.encode(briefs) for briefs in both])  # (2, N, C)
         self._ids = [encoder.tokens(briefs, posts.verbalizations, tokenizer) for briefs in both]  # (2, N)
-        frozen = rule.lora_rank == 0
-        self._text = torch.stack([encoder.pooled(backbone, ids, self._pad) for ids in self._ids]) if frozen else None  # (2, N, 2 D)
+        self._text = torch.stack([states(ids) for ids in self._ids]) if states else None  # (2, N, 2 D)
 
     def inputs(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, torch.Tensor]:
         """Arguments of `forward` for rows (B,), some of them with their account hidden."""

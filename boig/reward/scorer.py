@@ -23,7 +23,7 @@ from boig.brief import Brief
 from boig.language.model import load as load_language
 from boig.language.prompts import behavior_prompt
 from boig.reward import design
-from boig.reward.calibration import Calibration
+from boig.reward.calibration import Calibration, groups
 from boig.reward.encoder import merged
 from boig.reward.engagement import Engagement
 from boig.reward.features import mismatch
@@ -128,9 +128,14 @@ class Reward:
         total = sum((self._weights.get(name, 0.0) * part for name, part in parts.items()), start=np.zeros(len(keys)))
         return Scores(total, parts, values[:, 1])
 
-    def interval(self, scores: Scores) -> tuple[np.ndarray, np.ndarray]:
-        """Lower and upper end of the conformal 90 % interval of the KPI, (N,) each, within 0–100."""
-        half = self.calibration.quantile * scores.uncertainty
+    def interval(self, scores: Scores, briefs: Sequence[Brief]) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper end of the conformal 90 % interval of the KPI, (N,) each, within 0–100.
+
+        Args:
+            scores: of `score`.
+            briefs: the same N briefs; an account that training has not seen has wider intervals.
+        """
+        half = self.calibration.half_widths(groups(briefs, self._engagement.numbers.context.accounts)) * scores.uncertainty
         return np.clip(scores.parts["engagement"] - half, 0, 100), np.clip(scores.parts["engagement"] + half, 0, 100)
 
     def _remember(self, keys: list[bytes], briefs: list[Brief], verbalizations: list[Verbalization]) -> None:

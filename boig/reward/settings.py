@@ -64,6 +64,13 @@ class Fit(Section):
     """How often progress is saved for a resumed run."""
 
 
+class Controls(Section):
+    """What the reward is compared with: one member each, BoigLLM frozen."""
+
+    shuffles: Count
+    """Trainings on permuted KPI, each with its own permutation and start; their mean is reported, which should be near 0."""
+
+
 class Weights(Section):
     """Of the parts in the reward's total, where nobody says otherwise. A part in KPI points counts as it is with weight 1."""
 

@@ -1,5 +1,6 @@
 """`params.yaml: train_boigllm`."""
 
+from boig.feed.rules import Duplicates
 from boig.language.settings import Decoding, Dtype, Lora, Scratch, Training
 from boig.section import Resources, Section, Seed
 
@@ -9,6 +10,8 @@ class TrainBoigllm(Section):
 
     seed: Seed
     """Draws fresh weights, the order of the examples, the posts that are evaluated, and the intervals' resamples."""
+    duplicates: Duplicates
+    """When two pictures of different splits are a leak; as in ingest."""
     base: str
     """`scratch`, a folder, a hub id, or `package:<module>` for the GGUF file that an installed package ships."""
     revision: str | None

@@ -1,7 +1,12 @@
 """`params.yaml: train_reward`."""
 
+from typing import Annotated
+
+from pydantic import Field
+
+from boig.feed.rules import Duplicates
 from boig.language.settings import Dtype
-from boig.reward.settings import Features, Fit, HeadRule, JudgeRule, Weights
+from boig.reward.settings import Controls, Features, Fit, HeadRule, JudgeRule, Weights
 from boig.section import Resources, Section, Seed
 
 
@@ -12,11 +17,17 @@ class TrainReward(Section):
     """Of weights, pairs, augmentation, dropout and bootstrap."""
     feed: str
     """Folder of the raw feed; a simulated one holds `ceiling.json`, to which the scores are compared."""
+    duplicates: Duplicates
+    """When two pictures of different splits are a leak; as in ingest."""
     dtype: Dtype
     """Of BoigLLM's frozen weights. float32 on a CPU."""
     features: Features
     head: HeadRule
     fit: Fit
+    unknown_folds: Annotated[int, Field(ge=0)]
+    """Groups of accounts that are left out of a training of their own in turn, so that intervals for unknown accounts are calibrated on
+    accounts that are unknown indeed. Below 2 accounts are hidden from the reward that has learned from them: cheaper, and too narrow."""
+    controls: Controls
     weights: Weights
     judge: JudgeRule
     resources: Resources

@@ -107,11 +107,14 @@ def test_no_file_is_a_file_not_found(tmp_path: Path):
 
 
 def test_parts_that_must_agree_do_agree():
-    """The simulator's ceiling is computed by ingest's KPI and splits; generated pictures are verbalized as the feed's were."""
+    """The ceiling is computed by ingest's KPI and splits, generated pictures are verbalized as the feed's were, and training looks for
+    the same near-duplicates."""
     params = read(ROOT / "params.yaml")
     assert params["simulate"]["kpi"] == params["ingest"]["kpi"]
     assert params["simulate"]["splits"] == params["ingest"]["splits"]
     assert params["train_reward"]["feed"] == params["ingest"]["feed"]
+    for section in ("train_boigllm", "train_reward"):
+        assert params[section]["duplicates"] == params["ingest"]["duplicates"]
     same = {key: params["verbalize"][key] for key in ("detector", "captioner", "min_coverage")}
     for section in ("align_boigsd", "evaluate"):
         assert {key: params[section]["verbalizer"][key] for key in same} == same

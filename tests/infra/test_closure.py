@@ -31,6 +31,27 @@ def test_lazy_relative_and_aliased_imports_count_and_type_checking_ones_do_not(r
     assert found == ["boig/deep/__init__.py", "boig/deep/three.py", "boig/deep/two.py", "boig/one.py", "flows/a.py", "tasks/work.py"]
 
 
+@pytest.mark.parametrize(
+    "hop",
+    [
+        "from boig.simulator import law\n",
+        "import boig.simulator.law as hidden\n",
+        "def lazy():\n    from boig.simulator.law import Law\n",
+        "from importlib import import_module\nlaw = import_module('boig.simulator.law')\n",
+        "import importlib\ndef lazy():\n    return importlib.import_module('boig.simulator.law').Law\n",
+        "law = __import__('boig.simulator.law')\n",
+    ],
+)
+def test_no_way_to_the_law_is_missed(root: Path, hop: str):
+    """Two hops from a flow, however the last one is written; this is what keeps the simulator's law out of training."""
+    (root / "boig" / "simulator").mkdir()
+    (root / "boig" / "simulator" / "law.py").write_text("class Law: ...\n")
+    assert Path("boig/simulator/law.py") not in closure(Path("flows/a.py"), root)
+    (root / "boig" / "deep" / "three.py").write_text(f"NAME = 1\n{hop}")
+    assert Path("boig/simulator/law.py") in closure(Path("flows/a.py"), root)
+    assert Path("boig/simulator/law.py") not in closure(Path("boig/one.py"), root)
+
+
 def test_a_module_that_is_not_there_is_named(root: Path):
     (root / "flows" / "a.py").write_text("from boig.gone import x\nfrom boig.gone.further import y\n")
     with pytest.raises(ValueError, match=r"flows/a\.py: imports boig\.gone"):

@@ -1,9 +1,12 @@
 """The stage on a small workspace: trains, describes, scores, and puts its model in place."""
 
 import json
+import shutil
 
 import pytest
 
+from boig.contracts import POSTS
+from boig.feed.rules import Duplicates
 from boig.language import model
 from boig.language.metrics import HIGHER_IS_BETTER
 from boig.language.settings import Decoding, Lora, Scratch
@@ -17,6 +20,7 @@ from tests.boig.language.world import world, write
 
 SECTION = TrainBoigllm(
     seed=1,
+    duplicates=Duplicates(phash_bits=8, thumbnail_levels=5.0),
     base="scratch",
     revision=None,
     dtype="float32",
@@ -146,3 +150,13 @@ def test_a_missing_base(here, tmp_path):
     section = SECTION.model_copy(update={"base": "no/such/model"})
     with pytest.raises(FileNotFoundError, match="no/such/model"):
         tasks.fit({"section": section, "folder": tmp_path, "report": Silent()})
+
+
+def test_a_leak_stops_the_training(workspace, tmp_path, monkeypatch):
+    copy = tmp_path / "leaky"
+    shutil.copytree(workspace, copy, ignore=shutil.ignore_patterns("progress", "models"))
+    rows = POSTS.read(copy).to_pylist()
+    POSTS.write([row | {"caption": f"{row['caption']} {row['kpi']:.0f}"} for row in rows], copy)
+    monkeypatch.chdir(copy)
+    with pytest.raises(ValueError, match="leak: 100 of 100 captions hold the KPI as observed"):
+        tasks.fit({"section": SECTION, "folder": tmp_path / "progress", "report": Silent()})

@@ -7,7 +7,7 @@ from PIL import Image
 
 from boig.evaluation.report import GridBlock
 from boig.evaluation.story import Findings
-from boig.evaluation.tables import BOIGLLM, BOIGLLM_COLUMNS, METHODS, REWARD, REWARD_COLUMNS
+from boig.evaluation.tables import BOIGLLM, BOIGLLM_COLUMNS, HONESTY_COLUMNS, METHODS, REWARD, REWARD_COLUMNS
 
 
 def estimate(mean: float, half: float = 0.05, n: int = 240) -> dict:
@@ -37,8 +37,13 @@ def metrics(methods: tuple[str, ...] = tuple(METHODS)) -> dict[str, dict]:
     """All metrics files of a simulated run."""
     boigllm = {name: {c: estimate(0.4 + 0.02 * i, 0.02) for c in BOIGLLM_COLUMNS} for i, name in enumerate(list(BOIGLLM)[:3])}
     reward = {
-        name: {c: estimate(20.0 if c == "interval_width" else 0.7 - 0.06 * i, 0.03) for c in REWARD_COLUMNS if i < 3 or "_" not in c}
+        name: {c: estimate(0.7 - 0.06 * i, 0.03) for c in REWARD_COLUMNS}
+        | ({c: estimate(20.0 if c == "interval_width" else 0.9 - 0.06 * i, 0.03) for c in HONESTY_COLUMNS} if i < 3 else {})
         for i, name in enumerate(REWARD)
+    }
+    reward["reward"]["coverage_by_group"] = {
+        f"known {name}": {"coverage_90": estimate(0.85 + 0.04 * i, 0.03, 120), "interval_width": estimate(60.0)}
+        for i, name in enumerate(("food", "tech"))
     }
     return {
         "simulate": {"posts": 6000, "law_seed": 7, "variance_share": {"picture": 0.45, "context": 0.2, "noise": 0.35}},

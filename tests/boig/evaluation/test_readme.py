@@ -51,7 +51,16 @@ def test_every_block_can_be_written(folder):
     text = "".join(f"<!-- {name}:start -->\n<!-- {name}:end -->\n" for name in BLOCKS)
     filled = fill(text, folder / "metrics")
     assert fill(filled, folder / "metrics") == filled
-    for words in ("| True uplift ↑ |", "25 min on 2 cores", "| Nearest neighbor |", "perfect predictor", "picture 45 %", "| Reached |"):
+    for words in (
+        "| True uplift ↑ |",
+        "25 min on 2 cores",
+        "| Nearest neighbor |",
+        "perfect predictor",
+        "picture 45 %",
+        "| Reached |",
+        "| Own above other ↑ |",
+        "in “known food”",
+    ):
         assert words in filled
 
 

@@ -86,6 +86,20 @@ def test_descriptions_must_beat_both_baselines_on_both_splits():
     assert len([g for g in goals(numbers) if g.what.startswith("BoigLLM")]) == 6
 
 
+@pytest.mark.parametrize(("covered", "reached"), [(0.879, False), (0.88, True), (0.92, True), (0.921, False)])
+def test_intervals_must_hold_what_they_promise(covered: float, reached: bool):
+    numbers = {"train_reward": {"test_account": {"reward": {"coverage_90": estimate(covered)}}}}
+    (goal,) = goals(numbers)
+    assert (goal.what, goal.reached) == ("Reward, unseen accounts: 90 % intervals hold 88 to 92 % of the posts", reached)
+    assert goal.measured == f"{100 * covered:.1f} %"
+
+
+def test_the_reward_is_shown_with_its_groups_and_mismatched_pairs():
+    page = render(story(findings()))
+    for words in ("known food (n = 120)", "Coverage of 90 % intervals", "Picture of another product", "left out of a training"):
+        assert words in page
+
+
 def test_a_run_that_takes_too_long_misses_its_goal():
     slow = {"run": {"wall_s": 1801, "peak_rss_gb": 7.9, "noop_s": 5.0}}
     assert [g.reached for g in goals(slow)] == [False, True, True]

@@ -1,11 +1,14 @@
 """A small feed whose pictures are verbalized from their scenes: true boxes, true palette shares, no detector needed."""
 
+import io
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from boig.contracts import NEGATIVES, POSTS, VERBALIZED
+from boig.contracts import NEGATIVES, PICTURES, POSTS, VERBALIZED
+from boig.feed.picture import perceptual_hash
 from boig.language.describe import tidy, unit_tones
 from boig.language.examples import Example
 from boig.simulator.accounts import draw_accounts
@@ -57,7 +60,17 @@ def write(root: Path, examples: list[Example]) -> None:
     POSTS.write(rows, root)
     pairs = zip(train[:9], train[9:18], strict=True)
     NEGATIVES.write([{"post_id": a["post_id"], "picture_id": b["picture_id"], "kpi": 8.0, "bucket": "low"} for a, b in pairs], root)
+    PICTURES.write([_picture(i) for i in range(len(examples))], root)
     VERBALIZED.write([_verbalized(f"{i:016x}", e.verbalization) for i, e in enumerate(examples)], root)
+
+
+def _picture(number: int) -> dict:
+    """Noise: no two are near-duplicates."""
+    picture = Image.fromarray(np.random.default_rng(number).integers(0, 256, (16, 16, 3), dtype=np.uint8))
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    phash = f"{perceptual_hash(picture):016x}"
+    return {"picture_id": f"{number:016x}", "png": buffer.getvalue(), "width": 16, "height": 16, "phash": phash}
 
 
 def _verbalized(picture_id: str, shown: Verbalization) -> dict:

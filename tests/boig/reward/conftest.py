@@ -10,7 +10,7 @@ from boig.reward.calibration import Calibration
 from boig.reward.engagement import Engagement
 from boig.reward.scorer import Line, Reward
 from boig.reward.settings import Fit
-from tasks.train_reward import Tables, read
+from boig.reward.tables import Tables, read
 from tests.boig.reward import small
 
 _QUIET = Silent()
@@ -52,5 +52,7 @@ def trained(world: World, tmp_path_factory: pytest.TempPathFactory) -> Engagemen
 def saved(world: World, trained: Engagement, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("saved")
     model, _ = load(world.boigllm)
-    Reward(model, trained, Line(50.0, 30.0, 29.0), Calibration(1.6, 1.0), {"engagement": 1.0}).save(folder, str(world.boigllm), "float32")
+    Reward(model, trained, Line(50.0, 30.0, 29.0), Calibration({"known": 1.6, "unknown": 1.8}, 1.0), {"engagement": 1.0}).save(
+        folder, str(world.boigllm), "float32"
+    )
     return folder

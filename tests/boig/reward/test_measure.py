@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from boig.reward.calibration import Calibration
-from boig.reward.measure import Truth, comparable, errors_together, honesty, ordering
+from boig.reward.measure import Truth, averaged, comparable, errors_together, honesty, matching, ordering
 
 
 def _truth(n: int = 200) -> tuple[Truth, np.ndarray]:
@@ -42,8 +42,39 @@ def test_pairs_are_of_one_account_and_one_period():
 
 def test_intervals_are_cut_to_what_a_kpi_can_be():
     truth, _ = _truth()
-    row = honesty(np.full(200, 50.0), np.full(200, 1.0), truth, Calibration(quantile=1000.0, pair_scale=1.0), seed=0)
+    wide = Calibration({"known": 1000.0, "unknown": 1.0}, pair_scale=1.0)
+    row = honesty(np.full(200, 50.0), np.full(200, 1.0), ["known"] * 200, truth, wide, seed=0)
     assert (row["coverage_90"]["mean"], row["interval_width"]["mean"]) == (1, 100)
+
+
+def test_coverage_is_told_by_group():
+    truth, _ = _truth()
+    group = ["known food" if a < "a4" else "unknown food" for a in truth.accounts]
+    row = honesty(np.full(200, 50.0), np.ones(200), group, truth, Calibration({"known": 50.0, "unknown": 25.0}, 1.0), seed=0)
+    assert set(row["coverage_by_group"]) == {"known food", "unknown food"}
+    assert [g["interval_width"]["mean"] for g in row["coverage_by_group"].values()] == [100, 50]
+    assert row["coverage_by_group"]["known food"]["coverage_90"] == {"mean": 1, "lo": 1, "hi": 1, "n": 100}
+    assert 0.3 < row["coverage_by_group"]["unknown food"]["coverage_90"]["mean"] < 0.7
+    assert row["coverage_90"]["mean"] == pytest.approx(np.mean([g["coverage_90"]["mean"] for g in row["coverage_by_group"].values()]))
+
+
+def test_a_model_that_sees_no_mismatch_wins_half_of_the_pairs():
+    accounts, scores = [f"a{i % 4}" for i in range(40)], np.arange(40.0)
+    blind, sharp = matching(scores, scores, accounts, seed=0), matching(scores, scores - 10, accounts, seed=0)
+    assert (blind["mismatch_auc"]["mean"], sharp["mismatch_auc"]["mean"]) == (0.5, 1)
+    assert sharp["matched"]["mean"] - sharp["mismatched"]["mean"] == pytest.approx(10)
+    assert sharp["mismatched"]["lo"] < sharp["mismatched"]["mean"] < sharp["mismatched"]["hi"]
+
+
+def test_several_trainings_are_averaged_and_their_spread_is_told():
+    truth, _ = _truth()
+    draws = [ordering(np.random.default_rng(i).normal(size=200), truth, seed=0) for i in range(3)]
+    whole = averaged(draws)
+    means = [d["pearson"]["mean"] for d in draws]
+    assert whole["pearson"]["mean"] == pytest.approx(np.mean(means), rel=1e-4)
+    assert whole["pearson_spread"] == pytest.approx(np.std(means, ddof=1), rel=1e-4)
+    assert set(whole) - set(draws[0]) == {"pearson_spread"}
+    assert averaged(draws[:1]) == draws[0]
 
 
 def test_models_with_mistakes_of_their_own_have_unrelated_errors():

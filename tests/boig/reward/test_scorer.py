@@ -60,8 +60,21 @@ def test_an_unknown_account_is_an_average_one_of_its_industry(world: World, save
 def test_intervals_hold_the_score_and_stay_within_the_scale(world: World, saved: Path):
     reward, posts = Reward.load(saved), world.tables.splits["val"]
     scores = reward.score(posts.briefs, posts.verbalizations)
-    lo, hi = reward.interval(scores)
+    lo, hi = reward.interval(scores, posts.briefs)
     assert ((lo >= 0) & (hi <= 100) & (lo < hi)).all()
+
+
+def test_an_unknown_account_has_the_interval_of_unknown_accounts(world: World, saved: Path):
+    reward, posts = Reward.load(saved), world.tables.splits["val"]
+    strangers = [replace(b, account="Never Seen") for b in posts.briefs]
+    scores = reward.score(strangers, posts.verbalizations)
+    lo, hi = reward.interval(scores, strangers)
+    inner = (lo > 0) & (hi < 100)
+    assert inner.any()
+    assert (hi - lo)[inner] == pytest.approx(2 * 1.8 * scores.uncertainty[inner])
+    as_known = reward.interval(scores, posts.briefs)
+    assert (as_known[1] - as_known[0] <= hi - lo).all()
+    assert (as_known[1] - as_known[0])[inner] == pytest.approx(2 * 1.6 * scores.uncertainty[inner])
 
 
 def test_nothing_to_score_is_no_score(saved: Path):
@@ -106,3 +119,6 @@ def test_bad_input_is_named(world: World, saved: Path, tmp_path: Path):
     endless = replace(posts.briefs[0], caption="word " * 4000)
     with pytest.raises(ValueError, match="tokens"):
         Reward.load(saved).score([endless], posts.verbalizations[:1])
+    crowd = replace(posts.verbalizations[0], objects=posts.verbalizations[0].objects * 400)
+    with pytest.raises(ValueError, match=r"has \d+ tokens, the language model reads \d+; shorten captions"):
+        Reward.load(saved).score(posts.briefs[:1], [crowd])

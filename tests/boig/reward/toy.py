@@ -11,6 +11,7 @@ from PIL import Image
 from scipy.stats import rankdata
 
 from boig import contracts
+from boig.feed.picture import perceptual_hash
 from boig.simulator import captions, catalog
 from boig.simulator.render import Scene, render
 from boig.simulator.scenes import sample_scene
@@ -73,6 +74,10 @@ def _png(picture: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+def _phash(picture: np.ndarray) -> str:
+    return f"{perceptual_hash(Image.fromarray(picture)):016x}"
+
+
 def _splits(rng: np.random.Generator, accounts: np.ndarray, days: np.ndarray, held_out: int) -> np.ndarray:
     split = rng.choice(["train", "judge", "val"], size=len(accounts), p=(0.59, 0.31, 0.10)).astype(object)
     split[days >= np.quantile(days, 0.85)] = "test_time"
@@ -121,7 +126,7 @@ def make(posts: int = 240, accounts: int = 12, seed: int = 0, side: int = 64, no
         for i, rank in zip(mine, (rankdata(latent[mine]) - 0.5) / max(len(mine), 1) * 100, strict=True):
             rows[i] |= {"kpi": float(rank), "kpi_raw": float(np.expm1(4 + latent[i])), "split": str(splits[i])}
             rows[i]["bucket"] = "high" if rank >= 90 else "medium" if rank >= 60 else "low"
-    table = [{"picture_id": k, "png": _png(p), "width": side, "height": side, "phash": k} for k, p in pictures.items()]
+    table = [{"picture_id": k, "png": _png(p), "width": side, "height": side, "phash": _phash(p)} for k, p in pictures.items()]
     return ToyFeed(rows, _negatives(rng, rows), table, verbalized, expected)
 
 

@@ -1,0 +1,28 @@
+"""Hidden states of a language model that stands still, each prompt's computed once for all that are trained on top of it."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from boig.reward import encoder
+
+
+class States:
+    """`encoder.pooled` with a memory. A text's states do not depend on its batch, so they are the same bytes with and without it."""
+
+    def __init__(self, backbone: nn.Module, pad: int):
+        self._backbone, self._pad = backbone, pad
+        self._seen: dict[tuple[int, ...], torch.Tensor] = {}
+
+    def __call__(self, ids: Sequence[Sequence[int]]) -> torch.Tensor:
+        """(N, 2 D) float32 of N prompts.
+
+        Raises:
+            ValueError: a prompt is longer than the model's context.
+        """
+        keys = [tuple(i) for i in ids]
+        fresh = [key for key in dict.fromkeys(keys) if key not in self._seen]
+        computed = encoder.pooled(self._backbone, fresh, self._pad)
+        self._seen.update(zip(fresh, computed, strict=True))
+        return torch.stack([self._seen[key] for key in keys]) if keys else computed
