@@ -42,8 +42,8 @@ class Engagement:
     def predict(self, briefs: Sequence[Brief], verbalizations: Sequence[Verbalization]) -> tuple[np.ndarray, np.ndarray]:
         """Mean and sigma of the KPI, (N,) each, in KPI points. A row's numbers do not depend on the other rows."""
         briefs = encoder.known(briefs, self.numbers.context)
-        ids = encoder.tokens(briefs, verbalizations, self.tokenizer)
-        text = encoder.pooled(self.backbone, ids, self.tokenizer.pad_token_id)
+        asked = encoder.prompts(briefs, verbalizations, self.tokenizer)
+        text = encoder.pooled(self.backbone, asked, self.tokenizer.pad_token_id)
         return self.from_text(text, briefs, verbalizations)
 
     @torch.no_grad()
@@ -157,12 +157,12 @@ def check(posts: Posts, val: Posts) -> None:
 def _validation(trained: Engagement, val: Posts, frozen: bool) -> Callable[[], float]:
     """Pearson on `val`, to be called again and again; with a frozen BoigLLM the hidden states are computed once."""
     briefs = encoder.known(val.briefs, trained.numbers.context)
-    ids = encoder.tokens(briefs, val.verbalizations, trained.tokenizer)
+    asked = encoder.prompts(briefs, val.verbalizations, trained.tokenizer)
     pad = trained.tokenizer.pad_token_id
-    once = encoder.pooled(trained.backbone, ids, pad) if frozen else None
+    once = encoder.pooled(trained.backbone, asked, pad) if frozen else None
 
     def pearson() -> float:
-        text = encoder.pooled(trained.backbone, ids, pad) if once is None else once
+        text = encoder.pooled(trained.backbone, asked, pad) if once is None else once
         mean, _ = trained.from_text(text, briefs, val.verbalizations)
         return float(np.corrcoef(mean, val.kpi)[0, 1]) if np.ptp(val.kpi) > 0 and np.ptp(mean) > 0 else 0.0
 

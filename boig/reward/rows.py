@@ -35,9 +35,10 @@ class TrainingRows:
         self._picture = numbers.standardize(numbers.picture.encode(posts.briefs, posts.verbalizations))  # (N, P)
         both = (posts.briefs, [encoder.anonymous(b) for b in posts.briefs])
         self._context = np.stack([numbers.context.encode(briefs) for briefs in both])  # (2, N, C)
-        self._ids = [encoder.tokens(briefs, posts.verbalizations, tokenizer) for briefs in both]  # (2, N)
+        asked = [encoder.prompts(briefs, posts.verbalizations, tokenizer) for briefs in both]
+        self._ids = [prompts.ids for prompts in asked]  # (2, N)
         frozen = rule.lora_rank == 0
-        self._text = torch.stack([encoder.pooled(backbone, ids, self._pad) for ids in self._ids]) if frozen else None  # (2, N, 2 D)
+        self._text = torch.stack([encoder.pooled(backbone, prompts, self._pad) for prompts in asked]) if frozen else None  # (2, N, 2 D)
 
     def inputs(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, torch.Tensor]:
         """Arguments of `forward` for rows (B,), some of them with their account hidden."""
