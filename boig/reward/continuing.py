@@ -106,12 +106,11 @@ def _begin(backbone: nn.Module, begins: Sequence[tuple[int, ...]], pad: int, dev
         total = (out.last_hidden_state.float() * mask[..., None]).sum(1)
         layers = [(keys[: len(at)], values[: len(at)]) for keys, values, *_ in out.past_key_values]
         parts.append(_Begun(layers, mask[: len(at)], total[: len(at)]))
+    by_layer = zip(*(part.layers for part in parts), strict=True)
     return _Begun(
-        layers=[
-            (torch.cat([k for k, _ in same]), torch.cat([v for _, v in same])) for same in zip(*(p.layers for p in parts), strict=True)
-        ],
-        mask=torch.cat([p.mask for p in parts]),
-        total=torch.cat([p.total for p in parts]),
+        layers=[(torch.cat([keys for keys, _ in same]), torch.cat([values for _, values in same])) for same in by_layer],
+        mask=torch.cat([part.mask for part in parts]),
+        total=torch.cat([part.total for part in parts]),
     )
 
 

@@ -45,7 +45,7 @@ class Service:
         return cls(build(verbalizer, device), Reward.load(reward, weights, device))
 
     @property
-    def labels(self) -> Sequence[str]:
+    def labels(self) -> tuple[str, ...]:
         """What the detector can name."""
         return self._verbalizer.detector.labels
 
