@@ -264,10 +264,16 @@ class _Actor:
     """What the actors of an `ActorPool` run."""
 
     def __init__(self, job: _Sealed):
-        worker, arguments = job.open()
-        self._worker = worker(**arguments)
+        self._failure: Exception | None = None
+        try:
+            worker, arguments = job.open()
+            self._worker = worker(**arguments)
+        except Exception as error:  # noqa: BLE001 - raised by the first call: Ray would hide it behind the actor's death, and try again
+            self._failure = error
 
     def call(self, *args: Any) -> Any:
+        if self._failure is not None:
+            raise self._failure
         return self._worker(*args)
 
 

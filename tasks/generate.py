@@ -19,10 +19,9 @@ from boig.language.describe import describe
 from boig.language.model import load as load_language
 from boig.language.prompts import picture_prompt
 from boig.reward.judge import Judge
-from boig.reward.scorer import Reward
+from boig.reward.service import Service
 from boig.sections.evaluate import Evaluate
 from boig.verbalizer.form import Verbalization
-from boig.verbalizer.verbalizer import build
 
 BOIGLLM, REWARD, JUDGE, ADAPTERS = Path("models/boigllm"), Path("models/reward"), Path("models/judge"), Path("models/boigsd")
 ADAPTER = "boigsd"
@@ -93,7 +92,7 @@ class Studio:
     draw: Callable[[list[str], list[int], str], np.ndarray]
     """prompts, seeds, bucket → uint8 (N, H, W, 3)."""
     verbalize: Callable[[np.ndarray], list[Verbalization]]
-    expect: Callable[[list[Brief], list[Verbalization]], tuple[np.ndarray, np.ndarray, np.ndarray]]
+    expect: Callable[[list[Brief], np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
     """(N,) each: expected KPI, lower and upper end."""
     judge: Callable[[list[Brief], np.ndarray], np.ndarray]
 
@@ -120,11 +119,11 @@ def open_studio(section: Evaluate, method: str) -> Studio:
     pipe = load_base(how.base, how.revision, how.device, how.dtype)
     own = Sampling(steps=how.steps, guidance=how.guidance, kpi=None)
     sampling = own if method in ("base", "boigllm_prompt") else load_adapter(pipe, ADAPTERS / method)
-    reward, judge, verbalizer = Reward.load(REWARD, device=how.device), Judge.load(JUDGE), build(section.verbalizer, how.device)
+    service, judge = Service.load(section.verbalizer, REWARD, device=how.device), Judge.load(JUDGE)
 
-    def expect(briefs: list[Brief], shown: list[Verbalization]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        scores = reward.score(briefs, shown)
-        return scores.parts["engagement"], *reward.interval(scores, briefs)
+    def expect(briefs: list[Brief], pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        scores = service(briefs, pictures)
+        return scores.parts["engagement"], *service.reward.interval(scores, briefs)
 
     def draw(prompts: list[str], seeds: list[int], bucket: str) -> np.ndarray:
         kpi = (bucket, BUCKETS[0] if bucket == BUCKETS[-1] else BUCKETS[-1]) if sampling.kpi else None
@@ -132,7 +131,7 @@ def open_studio(section: Evaluate, method: str) -> Studio:
 
     return Studio(
         describe=lambda brief, wanted: describe(model, tokenizer, [brief], wanted.bucket, wanted.kpi)[0],
-        draw=draw, verbalize=verbalizer.verbalize, expect=expect, judge=judge.score,
+        draw=draw, verbalize=service.verbalize, expect=expect, judge=judge.score,
     )  # fmt: skip
 
 
@@ -163,7 +162,7 @@ def make(studio: Studio, brief: Brief, wanted: Wanted, method: str, count: int, 
     seeds = [int(s) for s in np.random.default_rng(seed).integers(2**31, size=count)]
     pictures = studio.draw([prompt] * count, seeds, wanted.bucket)
     shown, briefs = studio.verbalize(pictures), [brief] * count
-    kpi, low, high = studio.expect(briefs, shown)
+    kpi, low, high = studio.expect(briefs, pictures)
     judged = studio.judge(briefs, pictures)
     offers = [Offer(*row) for row in zip(pictures, seeds, kpi.tolist(), low.tolist(), high.tolist(), judged.tolist(), shown, strict=True)]
     return Answer(brief, wanted, method, prompt, description, tuple(sorted(offers, key=lambda o: (-o.kpi, o.seed))))

@@ -40,7 +40,7 @@ def _per_token(
     texts = [p + content_answer(v) for p, v in zip(prompts, verbalizations, strict=True)]
     ids = tokenizer(texts, add_special_tokens=special)["input_ids"] if texts else []
     out = np.zeros(len(ids))
-    for at, input_ids, mask in batches.fixed(ids, tokenizer.pad_token_id):
+    for at, input_ids, mask in batches.fixed(ids, tokenizer.pad_token_id, model.device):
         out[at] = _mean_log_probability(model, input_ids, mask, [before[i] for i in at])
     return out
 
@@ -48,7 +48,6 @@ def _per_token(
 @torch.no_grad()
 def _mean_log_probability(model: PreTrainedModel, input_ids: torch.Tensor, mask: torch.Tensor, before: list[int]) -> np.ndarray:
     """(b,) over the tokens from `before` on; the batch has more rows than `before` has entries when it was filled up."""
-    input_ids, mask = input_ids.to(model.device), mask.to(model.device)
     first = min(before)
     # Logits of the answers only: position t predicts token t + 1.
     logits = model(input_ids=input_ids, attention_mask=mask, use_cache=False, logits_to_keep=input_ids.shape[1] - first + 1).logits[:, :-1]

@@ -11,13 +11,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from boig.brief import Brief
 from boig.language.prompts import behavior_prompt, for_model
-from boig.reward import batches
+from boig.reward import continuing
+from boig.reward.continuing import Prompts
 from boig.reward.features import ContextSpace, PictureSpace
-from boig.reward.model import pool
 from boig.reward.settings import Features
 from boig.verbalizer.form import Verbalization
 
 _LEAST_SPREAD = 0.03  # a feature that hardly varies in training must not turn a small change into a large one
+_NOTHING = Verbalization((), (0.0, 1.0, 0.0), (), "")
 _FARTHEST = 4.0  # in standard deviations: pictures beyond the training data get no extra credit for it
 
 
@@ -78,19 +79,31 @@ def tokens(briefs: Sequence[Brief], verbalizations: Sequence[Verbalization], tok
     return tokenizer(texts, add_special_tokens=tokenizer.chat_template is None)["input_ids"] if texts else []
 
 
-@torch.no_grad()
-def pooled(backbone: nn.Module, ids: Sequence[Sequence[int]], pad: int) -> torch.Tensor:
-    """(N, 2 D) float32 on the CPU: pooled hidden states of N prompts.
+def prompts(briefs: Sequence[Brief], verbalizations: Sequence[Verbalization], tokenizer: PreTrainedTokenizerBase) -> Prompts:
+    """Behavior prompts, each with its beginning: the tokens that it has in common with its brief's prompt for a picture of nothing.
+
+    So nothing is assumed of how a tokenizer cuts words, or of where a chat template puts the prompt.
+    """
+    distinct = list(dict.fromkeys(briefs))
+    ids = tokens([*briefs, *distinct], [*verbalizations, *[_NOTHING] * len(distinct)], tokenizer)
+    other = dict(zip(distinct, ids[len(briefs) :], strict=True))
+    ids = ids[: len(briefs)]
+    return Prompts(ids, [min(_in_common(i, other[b]), len(i) - 1) for b, i in zip(briefs, ids, strict=True)])
+
+
+def _in_common(first: list[int], second: list[int]) -> int:
+    """Tokens at the beginning of both."""
+    return next((n for n, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second)))
+
+
+def pooled(backbone: nn.Module, asked: Prompts, pad: int) -> torch.Tensor:
+    """(N, 2 D) float32 on the CPU: pooled hidden states of N prompts, what they share computed once.
 
     Raises:
         ValueError: a prompt is longer than the model's context.
     """
     limit = backbone.config.max_position_embeddings
-    longest = max((len(i) for i in ids), default=0)
+    longest = max((len(i) for i in asked.ids), default=0)
     if longest > limit:
         raise ValueError(f"a behavior prompt has {longest} tokens, the language model reads {limit}; shorten captions or take another base")
-    out = torch.zeros(len(ids), 2 * backbone.config.hidden_size)
-    device = next(backbone.parameters()).device
-    for at, input_ids, mask in batches.fixed(ids, pad):
-        out[at] = pool(backbone, input_ids.to(device), mask.to(device))[: len(at)].cpu()
-    return out
+    return continuing.pooled(backbone, asked, pad)

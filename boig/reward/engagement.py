@@ -45,8 +45,8 @@ class Engagement:
     def predict(self, briefs: Sequence[Brief], verbalizations: Sequence[Verbalization]) -> tuple[np.ndarray, np.ndarray]:
         """Mean and sigma of the KPI, (N,) each, in KPI points. A row's numbers do not depend on the other rows."""
         briefs = encoder.known(briefs, self.numbers.context)
-        ids = encoder.tokens(briefs, verbalizations, self.tokenizer)
-        text = self.states(ids) if self.states else encoder.pooled(self.backbone, ids, self.tokenizer.pad_token_id)
+        asked = encoder.prompts(briefs, verbalizations, self.tokenizer)
+        text = self.states(asked) if self.states else encoder.pooled(self.backbone, asked, self.tokenizer.pad_token_id)
         return self.from_text(text, briefs, verbalizations)
 
     @torch.no_grad()
@@ -165,10 +165,10 @@ def check(posts: Posts, val: Posts) -> None:
 def _validation(trained: Engagement, val: Posts) -> Callable[[], float]:
     """Pearson on `val`, to be called again and again; with a frozen BoigLLM the hidden states are computed once."""
     briefs = encoder.known(val.briefs, trained.numbers.context)
-    ids = encoder.tokens(briefs, val.verbalizations, trained.tokenizer)
+    asked = encoder.prompts(briefs, val.verbalizations, trained.tokenizer)
 
     def pearson() -> float:
-        text = trained.states(ids) if trained.states else encoder.pooled(trained.backbone, ids, trained.tokenizer.pad_token_id)
+        text = trained.states(asked) if trained.states else encoder.pooled(trained.backbone, asked, trained.tokenizer.pad_token_id)
         mean, _ = trained.from_text(text, briefs, val.verbalizations)
         return float(np.corrcoef(mean, val.kpi)[0, 1]) if np.ptp(val.kpi) > 0 and np.ptp(mean) > 0 else 0.0
 

@@ -49,8 +49,9 @@ def mismatch(briefs: Sequence[Brief], verbalizations: Sequence[Verbalization], l
         (N,) float64 in 0–1; 0 where the caption names none.
     """
     out = np.zeros(len(briefs))
+    by_caption = {caption: named_labels(caption, labels) for caption in {b.caption for b in briefs}}
     for i, (brief, verbalization) in enumerate(zip(briefs, verbalizations, strict=True)):
-        named = named_labels(brief.caption, labels)
+        named = by_caption[brief.caption]
         if named:
             out[i] = len(named - {o.label for o in verbalization.objects}) / len(named)
     return out
@@ -81,13 +82,13 @@ class ContextSpace:
 
     def encode(self, briefs: Sequence[Brief]) -> np.ndarray:
         """(N, C) float32."""
-        rows = [
-            np.concatenate(
+        rows = {
+            b: np.concatenate(
                 [_one_hot(b.account, self.accounts), _one_hot(b.industry, self.industries), _time(b), _multi_hot(b.caption, self.words)]
             )
-            for b in briefs
-        ]
-        return np.array(rows, dtype=np.float32).reshape(len(briefs), self.size)
+            for b in dict.fromkeys(briefs)
+        }
+        return np.array([rows[b] for b in briefs], dtype=np.float32).reshape(len(briefs), self.size)
 
 
 @dataclass(frozen=True)

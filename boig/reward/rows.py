@@ -44,8 +44,9 @@ class TrainingRows:
         self._picture = numbers.standardize(numbers.picture.encode(posts.briefs, posts.verbalizations))  # (N, P)
         both = (posts.briefs, [encoder.anonymous(b) for b in posts.briefs])
         self._context = np.stack([numbers.context.encode(briefs) for briefs in both])  # (2, N, C)
-        self._ids = [encoder.tokens(briefs, posts.verbalizations, tokenizer) for briefs in both]  # (2, N)
-        self._text = torch.stack([states(ids) for ids in self._ids]) if states else None  # (2, N, 2 D)
+        asked = [encoder.prompts(briefs, posts.verbalizations, tokenizer) for briefs in both]
+        self._ids = [prompts.ids for prompts in asked]  # (2, N)
+        self._text = torch.stack([states(prompts) for prompts in asked]) if states else None  # (2, N, 2 D)
 
     def inputs(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, torch.Tensor]:
         """Arguments of `forward` for rows (B,), some of them with their account hidden."""

@@ -113,7 +113,7 @@ class Reward:
         """Score N pictures, each in its brief.
 
         Raises:
-            ValueError: the lengths differ, or a prompt is longer than the language model reads.
+            ValueError: the lengths differ, a prompt is longer than the language model reads, or a score is not finite.
         """
         if len(briefs) != len(verbalizations):
             raise ValueError(f"{len(briefs)} briefs for {len(verbalizations)} verbalizations; give one of each per picture")
@@ -146,6 +146,8 @@ class Reward:
                 points = self._line.intercept + self._line.slope * design.scores(
                     self._model, self._engagement.tokenizer, briefs, verbalizations
                 )
+        if not (np.isfinite(mean) & np.isfinite(sigma) & np.isfinite(points)).all():
+            raise ValueError(f"the reward of some of {len(keys)} pictures is not finite; its weights are broken, run train_reward again")
         for key, row in zip(keys, np.stack([mean, sigma, points], axis=1).tolist(), strict=True):
             self._cache[key] = tuple(row)
 

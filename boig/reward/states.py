@@ -1,11 +1,10 @@
 """Hidden states of a language model that stands still, each prompt's computed once for all that are trained on top of it."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import nn
 
 from boig.reward import encoder
+from boig.reward.continuing import Prompts
 
 
 class States:
@@ -15,14 +14,15 @@ class States:
         self._backbone, self._pad = backbone, pad
         self._seen: dict[tuple[int, ...], torch.Tensor] = {}
 
-    def __call__(self, ids: Sequence[Sequence[int]]) -> torch.Tensor:
+    def __call__(self, asked: Prompts) -> torch.Tensor:
         """(N, 2 D) float32 of N prompts.
 
         Raises:
             ValueError: a prompt is longer than the model's context.
         """
-        keys = [tuple(i) for i in ids]
-        fresh = [key for key in dict.fromkeys(keys) if key not in self._seen]
-        computed = encoder.pooled(self._backbone, fresh, self._pad)
+        keys = [tuple(i) for i in asked.ids]
+        fresh = {key: n for n, key in enumerate(keys) if key not in self._seen}
+        rows = list(fresh.values())
+        computed = encoder.pooled(self._backbone, Prompts([asked.ids[n] for n in rows], [asked.starts[n] for n in rows]), self._pad)
         self._seen.update(zip(fresh, computed, strict=True))
         return torch.stack([self._seen[key] for key in keys]) if keys else computed

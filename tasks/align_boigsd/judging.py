@@ -21,13 +21,12 @@ from boig.diffusion.world import World
 from boig.evaluation.settings import Verbalizing
 from boig.reporting import Reporter
 from boig.reward.judge import Judge
-from boig.reward.scorer import Reward
-from boig.verbalizer.verbalizer import build
+from boig.reward.service import Service
 from tasks.align_boigsd.reading import Prompted
 
 
 class RewardWorker:
-    """Pictures → text → reward. Lives in an actor; a plain callable elsewhere."""
+    """The scoring service as the aligner asks it. Lives in an actor; a plain callable elsewhere."""
 
     def __init__(self, verbalizer: Verbalizing, reward: Rewarding):
         """Load the models.
@@ -35,12 +34,11 @@ class RewardWorker:
         Raises:
             FileNotFoundError: one of them is missing.
         """
-        self._verbalizer = build(verbalizer, reward.device)
-        self._reward = Reward.load(reward.model, dict(reward.weights), reward.device)
+        self._service = Service.load(verbalizer, reward.model, dict(reward.weights), reward.device)
 
     def __call__(self, briefs: list[Brief], pictures: np.ndarray) -> Scored:
         """Score N pictures, uint8 (N, H, W, 3)."""
-        scores = self._reward.score(briefs, self._verbalizer.verbalize(pictures))
+        scores = self._service(briefs, pictures)
         return Scored(scores.total, dict(scores.parts))
 
 

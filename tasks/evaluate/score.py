@@ -13,13 +13,12 @@ from boig.evaluation.features import build as build_features
 from boig.evaluation.settings import FeatureBackend, TextBackend, Verbalizing
 from boig.language.prompts import picture_prompt
 from boig.reward.judge import Judge
-from boig.reward.scorer import Reward
+from boig.reward.service import Service
 from boig.simulator.catalog import FAMILY, KINDS
 from boig.simulator.facts import measure
 from boig.simulator.law import Law
 from boig.simulator.reference import Reference, SceneFacts
 from boig.simulator.truth import REFERENCE_PX, expected_log_likes, mean_likes
-from boig.verbalizer.verbalizer import build as build_verbalizer
 from tasks.evaluate.paint import from_png
 
 
@@ -92,12 +91,11 @@ class Scorer:
             eyes: where they lie.
             side: px; every picture is brought to this size first, real ones too.
         """
-        self._verbalizer = build_verbalizer(eyes.verbalizer, eyes.device)
-        self._reward, self._judge = Reward.load(Path(eyes.reward), device=eyes.device), Judge.load(Path(eyes.judge))
+        self._service, self._judge = Service.load(eyes.verbalizer, eyes.reward, device=eyes.device), Judge.load(Path(eyes.judge))
         self._truth = SimulatedTruth(Reference.load(Path(eyes.reference), eyes.device), Law.load(Path(eyes.law))) if eyes.law else None
         self._space = build_features(eyes.features, device=eyes.device)
         self._clip = Clip(eyes.text.model, eyes.text.revision or None, device=eyes.device) if eyes.text.kind == "clip" else None
-        self._side, self._labels = side, self._verbalizer.detector.labels
+        self._side, self._labels = side, self._service.labels
 
     def __call__(self, rows: list[dict]) -> list[dict]:
         pictures = np.stack([resize(from_png(r["png"]), self._side) for r in rows])
@@ -108,12 +106,12 @@ class Scorer:
         return [{k: v for k, v in row.items() if k != "png"} | {"features": features[i]} | scored.get(i, {}) for i, row in enumerate(rows)]
 
     def _look(self, briefs: list[Brief], pictures: np.ndarray) -> list[dict]:
-        shown = self._verbalizer.verbalize(pictures)
+        shown = self._service.verbalize(pictures)
         prompts = [picture_prompt(b.caption, b.account) for b in briefs]
         wanted = [asked(p, self._labels) for p in prompts]
         clip = self._clip.text_score(prompts, pictures).tolist() if self._clip else None
         columns = {
-            "reward": self._reward.score(briefs, shown).total.tolist(),
+            "reward": self._service(briefs, pictures).total.tolist(),
             "judge": self._judge.score(briefs, pictures).tolist(),
             "mismatch": [mismatch(w, s) for w, s in zip(wanted, shown, strict=True)],
             "text_score": clip or [word_score(w, s) for w, s in zip(wanted, shown, strict=True)],

@@ -32,8 +32,8 @@ def studio(drawn: list) -> tasks.Studio:
         drawn.append((prompts, seeds, bucket))
         return np.stack([np.full((8, 8, 3), seed % 100, np.uint8) for seed in seeds])
 
-    def expect(briefs, shown):
-        kpi = np.array([float(v.caption) for v in shown])
+    def expect(briefs, pictures):
+        kpi = pictures[:, 0, 0, 0].astype(float)
         return kpi, kpi - 10, kpi + 10
 
     return tasks.Studio(

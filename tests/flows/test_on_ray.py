@@ -71,3 +71,8 @@ def test_actors_work_while_the_caller_does_and_answer_in_any_order(workers):
         assert [future.result()[0]["product"] for future in reversed(futures)] == [8, 6, 4, 2, 0]
         with pytest.raises(ValueError, match="a negative number"):
             pool.submit([{"number": -1}]).result()
+
+
+def test_what_an_actor_raises_as_it_is_made_arrives_as_itself(workers):
+    with ActorPool(workers.Doubler, {"factor": -1}, size=1, cpus=1) as pool, pytest.raises(ValueError, match="factor is -1"):
+        pool.submit([{"number": 1}]).result()

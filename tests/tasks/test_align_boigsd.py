@@ -16,6 +16,7 @@ from boig.diffusion.rollout import at_once
 from boig.diffusion.world import World
 from boig.params import load
 from boig.reporting import Silent
+from boig.reward.scorer import Scores
 from boig.sections.align_boigsd import AlignBoigsd
 from tasks.align_boigsd import judging, reading, running
 from tasks.align_boigsd.judging import RewardWorker, contact_sheet
@@ -155,17 +156,11 @@ def test_pictures_are_read_once_with_their_kpi(workspace):
 
 
 def test_the_reward_worker_scores_verbalized_pictures(section, monkeypatch):
-    class Verbalizer:
-        def verbalize(self, pictures):
-            return [int(p.mean()) for p in pictures]
+    def service(briefs, pictures):
+        values = pictures.mean((1, 2, 3))
+        return Scores(values, {"engagement": values + 1}, values)
 
-    class Reward:
-        def score(self, briefs, verbalizations):
-            values = np.array(verbalizations, float)
-            return type("Scores", (), {"total": values, "parts": {"engagement": values + 1}})()
-
-    monkeypatch.setattr(judging, "build", lambda settings, device: Verbalizer())
-    monkeypatch.setattr(judging.Reward, "load", lambda path, weights, device: Reward())
+    monkeypatch.setattr(judging.Service, "load", lambda verbalizer, reward, weights, device: service)
     found = RewardWorker(section.verbalizer, section.reward)([None, None], np.array([10, 20], np.uint8).reshape(2, 1, 1, 1).repeat(3, 3))
     assert found.total.tolist() == [10, 20]
     assert found.parts["engagement"].tolist() == [11, 21]
