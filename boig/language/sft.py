@@ -5,6 +5,7 @@ schedule, data position and random state. The checkpoint of least loss on split 
 """
 
 import json
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,11 +17,13 @@ from datasets import Dataset
 from datasets.table import InMemoryTable
 from peft import LoraConfig
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
-from trl import SFTConfig, SFTTrainer
+from trl import SFTConfig
 
 from boig.language.examples import Text
+from boig.language.model import context
 from boig.language.prompts import for_model
 from boig.language.settings import Lora, Training
+from boig.language.sharding import ShardingSFTTrainer, arguments, whole
 from boig.language.smoothing import IGNORED, NumberLoss, NumberSFTTrainer
 from boig.reporting import Reporter
 
@@ -32,6 +35,7 @@ class Fitted:
     """A trained model and how it got there."""
 
     model: PreTrainedModel
+    """After a sharded training to be saved, not to be run, and without weights on ranks other than 0."""
     steps: int
     best_step: int
     best_val_loss: float
@@ -66,15 +70,19 @@ def fit(
         report: gets the curves.
 
     Raises:
-        ValueError: `batch_size` is not a multiple of `micro_batch` × workers.
+        ValueError: `batch_size` is not a multiple of `micro_batch` × workers; no text fits into `max_tokens`; the loss is not finite.
     """
     torch.manual_seed(seed)
+    dtype, room = model.dtype, min(settings.max_tokens, context(model))
+    shown, held_out = dataset(train, tokenizer, room), dataset(val, tokenizer, room) if val else None
+    _say_left_out("training", len(train), len(shown), room)
+    _say_left_out("validation", len(val), len(held_out or []), room)
     smooth = {"number_loss": NumberLoss(tokenizer, settings.number_smoothing)} if settings.number_smoothing else {}
-    trainer = (NumberSFTTrainer if smooth else SFTTrainer)(
+    trainer = (NumberSFTTrainer if smooth else ShardingSFTTrainer)(
         model=model,
-        args=_arguments(settings, len(train), bool(val), folder, seed, workers, model),
-        train_dataset=dataset(train, tokenizer, settings.max_tokens),
-        eval_dataset=dataset(val, tokenizer, settings.max_tokens) if val else None,
+        args=_arguments(settings, len(shown), bool(val), folder, seed, workers, model),
+        train_dataset=shown,
+        eval_dataset=held_out,
         processing_class=tokenizer,
         peft_config=_adapter(lora) if lora else None,
         callbacks=[_Curves(report)],
@@ -86,6 +94,7 @@ def fit(
     state = trainer.state
     steps, best = state.global_step, state.best_global_step or state.global_step
     fitted = trainer.accelerator.unwrap_model(trainer.model)
+    whole(fitted, None if lora else dtype)  # full tuning in bfloat16 keeps its weights in float32
     if lora and lora.merge:
         fitted = fitted.merge_and_unload()
     return Fitted(fitted.eval(), steps, best, float(state.best_metric) if state.best_metric is not None else float("nan"))
@@ -95,7 +104,8 @@ def dataset(texts: Sequence[Text], tokenizer: PreTrainedTokenizerBase, max_token
     """Token ids, and labels that are `IGNORED` on the prompt: what TRL itself makes of prompt and completion, made in one batch.
 
     The prompt is written as in decoding, the answer ends in the end token. Where tokens merge across the border, the
-    answer begins at the first token that the prompt alone does not have.
+    answer begins at the first token that the prompt alone does not have. Texts of more than `max_tokens` tokens are left out
+    whole: an answer cut short would be taught as a complete one.
     """
     special = tokenizer.chat_template is None  # a chat template has written its own
     prompts = [for_model(t.prompt, tokenizer) for t in texts]
@@ -105,10 +115,24 @@ def dataset(texts: Sequence[Text], tokenizer: PreTrainedTokenizerBase, max_token
     for prompt, both in zip(alone, whole, strict=True):
         tokens = [*both, *([] if both[-1:] == [tokenizer.eos_token_id] else [tokenizer.eos_token_id])]
         start = next((i for i, (a, b) in enumerate(zip(prompt, tokens, strict=False)) if a != b), min(len(prompt), len(tokens)))
-        ids.append(tokens[:max_tokens])
-        labels.append(([IGNORED] * start + tokens[start:])[:max_tokens])
+        if len(tokens) <= max_tokens:
+            ids.append(tokens)
+            labels.append([IGNORED] * start + tokens[start:])
     # With a fingerprint of its own: to compute one, the library takes the table apart, and prints what it finds of Ray in it.
     return Dataset(InMemoryTable.from_pydict({"input_ids": ids, "labels": labels}), fingerprint=uuid4().hex)
+
+
+def _say_left_out(what: str, given: int, kept: int, room: int) -> None:
+    """A line on texts that are too long, from rank 0.
+
+    Raises:
+        ValueError: none is left.
+    """
+    told = f"{given - kept} of {given} {what} examples are longer than {room} tokens"
+    if given and not kept:
+        raise ValueError(f"train_boigllm: {told}; raise training.max_tokens, or take a base that reads more")
+    if given > kept and (not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0):
+        print(f"train_boigllm: {told} and left out", flush=True)
 
 
 def last_checkpoint(folder: Path) -> Path | None:
@@ -119,7 +143,7 @@ def last_checkpoint(folder: Path) -> Path | None:
             json.loads((checkpoint / "trainer_state.json").read_text())
             return checkpoint
         except (FileNotFoundError, json.JSONDecodeError):
-            shutil.rmtree(checkpoint)
+            shutil.rmtree(checkpoint, ignore_errors=True)  # another rank may be faster
     return None
 
 
@@ -160,7 +184,7 @@ def _arguments(
         adam_beta1=_ADAM[0],
         adam_beta2=_ADAM[1],
         max_grad_norm=settings.clip,
-        max_length=None,  # cut by `dataset`
+        max_length=None,  # seen to by `dataset`
         eval_strategy="steps" if has_val else "no",
         eval_steps=every,
         save_strategy="steps",
@@ -172,7 +196,6 @@ def _arguments(
         logging_steps=max(1, every // 4),
         use_cpu=not on_gpu,
         bf16=on_gpu and torch.cuda.is_bf16_supported(),
-        activation_checkpointing=on_gpu,
         report_to="none",
         disable_tqdm=True,
         seed=seed,
@@ -180,6 +203,8 @@ def _arguments(
         dataloader_num_workers=0,
         ddp_find_unused_parameters=False,
         dataloader_pin_memory=on_gpu,
+        logging_nan_inf_filter=False,  # `_Curves` stops at the first one
+        **arguments(settings, workers),
     )
 
 
@@ -194,9 +219,17 @@ class _Curves(TrainerCallback):
         self._report = report
 
     def on_log(self, args, state, control, logs=None, **kwargs):
-        """Called by the trainer at each log."""
+        """Called by the trainer at each log.
+
+        Raises:
+            ValueError: a loss is not finite.
+        """
         names = {"loss": "train_loss", "eval_loss": "val_loss", "learning_rate": "learning_rate", "grad_norm": "grad_norm"}
         values = {names[key]: float(value) for key, value in (logs or {}).items() if key in names}
+        for name in ("train_loss", "val_loss"):
+            if not math.isfinite(values.get(name, 0.0)):
+                told = f"{name.replace('_', ' ')} is {values[name]} at step {state.global_step} of {state.max_steps}"
+                raise ValueError(f"train_boigllm: {told}; lower training.learning_rate, or raise training.warmup_share")
         if values and state.is_world_process_zero:
             self._report.curve(state.global_step, **values)
         if "val_loss" in values and state.is_world_process_zero:

@@ -7,8 +7,8 @@ only a few times in each context. Spreading the target over its neighbors (a dis
 
 import torch
 from transformers import PreTrainedTokenizerBase
-from trl import SFTTrainer
 
+from boig.language.sharding import ShardingSFTTrainer
 from boig.language.tokenizer import number_tokens
 
 IGNORED = -100
@@ -51,7 +51,7 @@ class NumberLoss:
         return loss
 
 
-class NumberSFTTrainer(SFTTrainer):
+class NumberSFTTrainer(ShardingSFTTrainer):
     """TRL's trainer with `NumberLoss` on the answers. Logits are computed from the first answer in the batch on."""
 
     def __init__(self, *args, number_loss: NumberLoss, **kwargs):
