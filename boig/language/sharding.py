@@ -20,18 +20,13 @@ from boig.language.settings import Training
 
 def arguments(settings: Training, workers: int) -> dict[str, Any]:
     """What `TrainingArguments` are told of sharding and activation checkpointing."""
+    # The models' own, not accelerate's: its wrappers change the names of modules, by which peft finds an adapter's weights, so
+    # that the checkpoints of an adapter were empty.
+    told: dict[str, Any] = {"activation_checkpointing": settings.activation_checkpointing}
     if settings.sharding == "none" or workers == 1:
-        return {"activation_checkpointing": settings.activation_checkpointing}
-    return {
-        "activation_checkpointing": False,  # FSDP's own gathers each layer once less in the backward pass
-        "fsdp": True,
-        "fsdp_config": {
-            "version": 2,
-            "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
-            "state_dict_type": "SHARDED_STATE_DICT",
-            "activation_checkpointing": settings.activation_checkpointing,
-        },
-    }
+        return told
+    config = {"version": 2, "auto_wrap_policy": "TRANSFORMER_BASED_WRAP", "state_dict_type": "SHARDED_STATE_DICT"}
+    return told | {"fsdp": True, "fsdp_config": config}
 
 
 class ShardingSFTTrainer(SFTTrainer):
