@@ -36,6 +36,8 @@ class ShardingSFTTrainer(SFTTrainer):
     does afterwards runs on gloo as well. So the tests take the code path of a cluster.
     """
 
+    is_fsdp_enabled: bool
+
     def create_accelerator_and_postprocess(self) -> None:
         """As in the parent class, and FSDP where it was asked for."""
         super().create_accelerator_and_postprocess()

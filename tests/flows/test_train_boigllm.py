@@ -4,9 +4,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from boig.cluster import connect
-from boig.language import model
+from boig.language import corpus, model, sft
+from boig.language.examples import validation_texts
 from boig.reporting import Silent
 from boig.sections.train_boigllm import TrainBoigllm
 from boig.verbalizer.form import Verbalization
@@ -65,6 +67,17 @@ def test_sharding_does_not_change_what_is_learnt_and_can_go_on_after_a_kill(work
     again = stage.fit.fn(paper, sharded, Silent())
     assert again["val_loss"] == pytest.approx(fitted["val_loss"], abs=1e-4)
     assert_close(sharded, sharded / "whole", 1e-3)
+
+
+def test_the_best_checkpoint_is_kept_and_not_the_last(workspace):
+    """Every rank has to load its shards of the same step."""
+    folder = workspace / "best"
+    fitted = stage.fit.fn(section(2, learning_rate=0.6, warmup_share=1.0), folder, Silent())
+    assert fitted["best_step"] < fitted["steps"]
+    kept, words = model.load(folder / "model")
+    rows = sft.dataset(validation_texts(corpus.read().splits["val"]), words, 2048)
+    losses = [float(kept(**{name: torch.tensor([row[name]]) for name in ("input_ids", "labels")}).loss) for row in rows]
+    assert sum(losses) / len(losses) == pytest.approx(fitted["val_loss"], rel=0.1), "not the weights that were measured"
 
 
 def assert_close(one: Path, other: Path, most: float) -> None:
