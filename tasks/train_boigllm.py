@@ -12,13 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from boig.brief import Brief
 from boig.evaluation import bootstrap
 from boig.feed import leaks
 from boig.language import baselines, corpus, examples, metrics, model, sft, tokenizer
 from boig.language.consensus import consensus
-from boig.language.describe import Shot, describe, draw
+from boig.language.describe import Shot, describe, draw, prompt_tokens
 from boig.language.embed import Embedder
 from boig.reporting import Reporter
 from boig.sections.train_boigllm import TrainBoigllm
@@ -42,7 +43,7 @@ def fit(config: dict) -> dict:
         steps, best_step, val_loss, examples, parameters: small numbers, the same on each rank.
 
     Raises:
-        ValueError: no posts to train on, settings that do not fit each other, or tables that leak.
+        ValueError: no posts to train on, settings that do not fit each other, tables that leak, or prompts that the model has no room for.
         FileNotFoundError: no data, or no base model.
     """
     section, folder, report = config["section"], Path(config["folder"]), config["report"]
@@ -50,6 +51,7 @@ def fit(config: dict) -> dict:
     data = corpus.read()
     train = data.splits["train"]
     start, words = starting_model(section, train)
+    check_room(section, start, words, train)
     texts = examples.training_texts(train, data.negatives, section.training, section.seed)
     fitted = sft.fit(
         start,
@@ -96,6 +98,18 @@ def questions(section: TrainBoigllm) -> list[dict]:
         chosen = np.sort(rng.permutation(len(posts))[: section.decoding.max_posts])
         rows += [{"split": split, "brief": posts[i].brief, "bucket": posts[i].bucket, "kpi": posts[i].kpi} for i in chosen]
     return rows
+
+
+def check_room(section: TrainBoigllm, start: PreTrainedModel, words: PreTrainedTokenizerBase, train: Sequence[examples.Example]) -> None:
+    """See before hours of training that every prompt of the evaluation fits into the model.
+
+    Raises:
+        ValueError: one does not.
+    """
+    rows = questions(section)
+    briefs, buckets, kpis = [row["brief"] for row in rows], [row["bucket"] for row in rows], [row["kpi"] for row in rows]
+    for shots in sorted({count or 0 for count in methods(section).values()}):
+        prompt_tokens(start, words, briefs, buckets, kpis, shots=worked_examples(train, shots, section.seed))
 
 
 def methods(section: TrainBoigllm) -> dict[str, int | None]:

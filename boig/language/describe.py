@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-import xgrammar
-from transformers import LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from boig.brief import Brief
-from boig.language.grammar import Constrain, Draw, compile_grammar, longest
+from boig.language.decoding import generate, prefill, shared, tokenize
+from boig.language.grammar import compile_grammar, longest
+from boig.language.model import context
 from boig.language.odds import NameOdds, name_tokens
 from boig.language.prompts import content_prompt, few_shot, for_model
 from boig.verbalizer.form import MAX_COLORS, MAX_OBJECTS, ColorShare, Verbalization
@@ -67,7 +68,8 @@ def describe(
         shots: worked examples that go before each prompt.
 
     Raises:
-        ValueError: lengths differ, or `max_new_tokens` could cut a description short.
+        ValueError: lengths differ; `max_new_tokens` could cut a description short; a prompt and a description are more than
+            the model reads.
     """
     buckets = [bucket] * len(briefs) if isinstance(bucket, str) else list(bucket)
     kpis = [kpi] * len(briefs) if isinstance(kpi, int) else list(kpi)
@@ -75,8 +77,9 @@ def describe(
     if not len(briefs) == len(buckets) == len(kpis) == len(seeds):
         counts = f"{len(briefs)} briefs with {len(buckets)} buckets, {len(kpis)} kpis and {len(seeds)} seeds"
         raise ValueError(f"{counts}; give one of each per brief")
-    prompts = [_prompt(b, w, k, tokenizer, shots) for b, w, k in zip(briefs, buckets, kpis, strict=True)]
-    return _described(model, tokenizer, prompts, seeds, temperature, batch_size, _limit(max_new_tokens, labels), labels)[0]
+    limit = _limit(max_new_tokens, labels)
+    rows = prompt_tokens(model, tokenizer, briefs, buckets, kpis, shots=shots, limit=limit)
+    return _described(model, tokenizer, rows, seeds, temperature, batch_size, limit, labels)[0]
 
 
 def draw(
@@ -94,45 +97,86 @@ def draw(
     """Several descriptions of each brief, for `boig.language.consensus`; arguments as in `describe`, with `draws` of each.
 
     Raises:
-        ValueError: lengths differ, or no temperature above 0.
+        ValueError: lengths differ; no temperature above 0; a prompt and a description are more than the model reads.
     """
     if temperature <= 0:
         raise ValueError(f"draws need a temperature above 0, got {temperature}; use describe for the most likely text")
-    prompts = [_prompt(b, w, k, tokenizer, shots) for b, w, k in zip(briefs, buckets, kpis, strict=True) for _ in range(draws)]
+    asked = prompt_tokens(model, tokenizer, briefs, buckets, kpis, shots=shots)
+    rows = [row for row in asked for _ in range(draws)]
     seeds = [brief_seed(b, number) for b in briefs for number in range(draws)]
-    shown, listed = _described(model, tokenizer, prompts, seeds, temperature, batch_size, longest(), ())
+    shown, listed = _described(model, tokenizer, rows, seeds, temperature, batch_size, longest(), ())
     result = []
-    for rows in (slice(start, start + draws) for start in range(0, len(shown), draws)):
-        odds = None if listed is None else dict(zip(NAMES, listed[rows].mean(0).tolist(), strict=True))
-        result.append(Drawn(tuple(shown[rows]), odds))
+    for mine in (slice(start, start + draws) for start in range(0, len(shown), draws)):
+        odds = None if listed is None else dict(zip(NAMES, listed[mine].mean(0).tolist(), strict=True))
+        result.append(Drawn(tuple(shown[mine]), odds))
     return result
+
+
+def prompt_tokens(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    briefs: Sequence[Brief],
+    buckets: Sequence[str],
+    kpis: Sequence[int],
+    *,
+    shots: Sequence[Shot] = (),
+    limit: int | None = None,
+) -> list[list[int]]:
+    """The prompts as token ids, one list per brief; arguments as in `describe`, where `limit` is `max_new_tokens`.
+
+    Worked examples are not dropped to make room: answers after fewer of them would be counted as answers after all.
+
+    Raises:
+        ValueError: lengths differ, or a prompt and a description are more than the model reads.
+    """
+    prompts = [_prompt(b, w, k, tokenizer, shots) for b, w, k in zip(briefs, buckets, kpis, strict=True)]
+    rows, need, reads = tokenize(prompts, tokenizer), limit or longest(), context(model)
+    for brief, row in zip(briefs, rows, strict=True):
+        if len(row) + need > reads:
+            told = (
+                f"post {brief.post_id!r}: its prompt has {len(row)} tokens and a description may take {need}, but the model reads {reads}"
+            )
+            mend = "use fewer decoding.shots" if shots else "shorten the caption"
+            raise ValueError(f"{told}; {mend}, or take a base that reads more")
+    return rows
 
 
 def _described(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    prompts: list[str],
+    asked: list[list[int]],
     seeds: list[int],
     temperature: float,
     batch_size: int,
     limit: int,
     labels: tuple[str, ...],
 ) -> tuple[list[Verbalization], torch.Tensor | None]:
-    """N prompts → N verbalizations, and the odds of each color name (N, 40) where names are tokens."""
+    """N prompts as token ids → N verbalizations, and the odds of each color name (N, 40) where names are tokens."""
     # Equal lengths together: less padding, and the same neighbours whatever the order of the briefs.
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    order = sorted(range(len(asked)), key=lambda i: len(asked[i]))
     grammar = compile_grammar(tokenizer, model.get_output_embeddings().weight.shape[0], labels)
     names = name_tokens(tokenizer) if temperature > 0 else None
     texts: dict[int, str] = {}
-    listed = None if names is None else torch.zeros(len(prompts), len(NAMES), dtype=torch.float64)
+    listed = None if names is None else torch.zeros(len(asked), len(NAMES), dtype=torch.float64)
+    prefix = prefill(model, asked[0][: shared(asked)]) if asked else None
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
         watch = None if names is None else NameOdds(names, len(rows), temperature)
-        drawn = _generate(model, tokenizer, grammar, [prompts[i] for i in rows], [seeds[i] for i in rows], temperature, limit, watch)
+        drawn = generate(
+            model,
+            tokenizer,
+            grammar,
+            [asked[i] for i in rows],
+            prefix,
+            seeds=[seeds[i] for i in rows],
+            temperature=temperature,
+            limit=limit,
+            watch=watch,
+        )
         texts.update(zip(rows, drawn, strict=True))
         if listed is not None and watch is not None:
             listed[rows] = watch.listed
-    return [tidy(Verbalization.from_json(texts[i])) for i in range(len(prompts))], listed
+    return [tidy(Verbalization.from_json(texts[i])) for i in range(len(asked))], listed
 
 
 def brief_seed(brief: Brief, draw: int = 0) -> int:
@@ -188,34 +232,3 @@ def _prompt(brief: Brief, bucket: str, kpi: int, tokenizer: PreTrainedTokenizerB
     if not shots:
         return for_model(asked, tokenizer)
     return few_shot([(content_prompt(s.brief, s.bucket, s.kpi), s.verbalization.to_json()) for s in shots], asked, tokenizer)
-
-
-@torch.inference_mode()
-def _generate(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    grammar: xgrammar.CompiledGrammar,
-    prompts: list[str],
-    seeds: list[int],
-    temperature: float,
-    limit: int,
-    watch: NameOdds | None,
-) -> list[str]:
-    # A chat template has written its own special tokens already.
-    batch = tokenizer(
-        prompts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=tokenizer.chat_template is None
-    ).to(model.device)
-    processors = LogitsProcessorList([Constrain(grammar, tokenizer, len(prompts)), *([watch] if watch else [])])
-    if temperature > 0:
-        processors.append(Draw(seeds, temperature))
-    tokens = model.generate(
-        input_ids=batch["input_ids"],
-        attention_mask=batch["attention_mask"],
-        max_new_tokens=limit,
-        do_sample=False,
-        num_beams=1,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        logits_processor=processors,
-    )  # (B, prompt + new)
-    return tokenizer.batch_decode(tokens[:, batch["input_ids"].shape[1] :], skip_special_tokens=True, clean_up_tokenization_spaces=False)

@@ -72,9 +72,36 @@ def compile_grammar(tokenizer: PreTrainedTokenizerBase, vocab_size: int, labels:
         tokenizer: any fast tokenizer.
         vocab_size: width of the model's logits, which may be padded beyond the tokenizer.
         labels: see `ebnf`.
+
+    Raises:
+        ValueError: the tokenizer has no end token, or cannot spell some character alone, so that an output could get stuck.
     """
+    if tokenizer.eos_token_id is None:
+        raise ValueError("the tokenizer has no end token, so that no description would end; set eos_token in its tokenizer_config.json")
     info = xgrammar.TokenizerInfo.from_huggingface(tokenizer, vocab_size=vocab_size, stop_token_ids=[tokenizer.eos_token_id])
+    _check_spelling(info, set(tokenizer.all_special_ids), labels)
     return xgrammar.GrammarCompiler(info, max_threads=1).compile_grammar(ebnf(labels))
+
+
+def _check_spelling(info: xgrammar.TokenizerInfo, special: set[int], labels: tuple[str, ...]) -> None:
+    """See that from every place in the grammar some token leads on: each character that must come can be spelled alone."""
+    tokens = {piece for i, piece in enumerate(info.decoded_vocab) if i not in special}
+    must = sorted({*"".join(re.findall("‹(.*?)›", _RULES)), *"0123456789.", *"".join(NAMES + labels)})
+    # A token may end within a character of several bytes: then any byte that continues one may have to come.
+    bytes_too = any(_ends_within_a_character(piece) for piece in tokens)
+    pieces = {repr(c): c.encode() for c in must} | {f"byte {b:#x}": bytes([b]) for b in range(0x80, 0xC0) if bytes_too}
+    missing = [name for name, piece in pieces.items() if piece not in tokens]
+    if missing:
+        told = f"the tokenizer has no token for {missing[0]} alone" + (f" and {len(missing) - 1} more" if missing[1:] else "")
+        raise ValueError(f"{told}, which a description may need; take a base whose tokenizer spells any byte")
+
+
+def _ends_within_a_character(piece: bytes) -> bool:
+    try:
+        piece.decode()
+    except UnicodeDecodeError:
+        return True
+    return False
 
 
 class Constrain(LogitsProcessor):

@@ -142,6 +142,11 @@ def load(
     return model.to(device).eval(), tokenizer
 
 
+def context(model: PreTrainedModel) -> int:
+    """Tokens that the model reads and writes in all; very many for one that says nothing of it."""
+    return getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2**31  # not every configuration has it
+
+
 def _weights(source: str, revision: str | None, dtype: torch.dtype) -> PreTrainedModel:
     adapter = Path(source) / "adapter_config.json"
     if not adapter.is_file():

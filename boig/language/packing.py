@@ -12,8 +12,8 @@ from contextlib import contextmanager
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from trl import SFTTrainer
 
+from boig.language.sharding import ShardingSFTTrainer
 from boig.language.smoothing import IGNORED
 
 _NAME = "boig_packed"
@@ -85,7 +85,7 @@ def packed(model: PreTrainedModel) -> Iterator[None]:
             model.set_attn_implementation(before)
 
 
-class AnswerTrainer(SFTTrainer):
+class AnswerTrainer(ShardingSFTTrainer):
     """TRL's trainer on rows of texts end to end, with logits and loss of the answers' tokens alone."""
 
     def __init__(self, *args, token_loss: Loss, **kwargs):

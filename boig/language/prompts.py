@@ -115,7 +115,8 @@ def for_model(prompt: str, tokenizer: "PreTrainedTokenizerBase") -> str:
 
 
 def few_shot(examples: list[tuple[str, str]], prompt: str, tokenizer: "PreTrainedTokenizerBase") -> str:
-    """The prompt after worked examples, each a (prompt, answer) of the same task."""
+    """The prompt after worked examples, each a (prompt, answer) of the same task. An answer cannot forge a turn either."""
+    examples = [(asked, _escape(answer)) for asked, answer in examples]
     if tokenizer.chat_template is None:
         return "".join(f"{asked}\n{answer}\n" for asked, answer in examples) + prompt + "\n"
     turns = [turn for asked, answer in examples for turn in ({"role": "user", "content": asked}, {"role": "assistant", "content": answer})]

@@ -63,6 +63,11 @@ class Training(Section):
     """Examples per update, over all workers and accumulated steps."""
     micro_batch: Count
     """Examples per forward pass of a worker; gradients are accumulated up to `batch_size`."""
+    sharding: Literal["none", "full"]
+    """Of parameters, gradients and optimizer state over the workers: `none` copies them to each (DDP), `full` gives each its
+    share (FSDP2). With one worker there is nothing to shard."""
+    activation_checkpointing: bool
+    """Compute activations anew in the backward pass instead of keeping them: less memory for a third more time."""
     learning_rate: Positive
     """At its height. Sister: 2e-5 for a pretrained 13B model."""
     warmup_share: Share
@@ -78,7 +83,7 @@ class Training(Section):
     patience: Count | None
     """Evaluations without a lower loss after which training ends; null never ends it early."""
     max_tokens: Count
-    """Longer examples are cut. Sister: 2,048."""
+    """Examples that are longer, or longer than the model reads, are left out and counted. Sister: 2,048."""
 
 
 class Decoding(Section):

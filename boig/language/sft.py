@@ -6,6 +6,7 @@ loss there has not fallen for a while ends early.
 """
 
 import json
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,9 +21,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallba
 from trl import SFTConfig
 
 from boig.language.examples import Text
+from boig.language.model import context
 from boig.language.packing import AnswerTrainer, cross_entropy, packed
 from boig.language.prompts import for_model
 from boig.language.settings import Lora, Training
+from boig.language.sharding import arguments, whole
 from boig.language.smoothing import IGNORED, NumberLoss
 from boig.reporting import Reporter
 
@@ -35,6 +38,7 @@ class Fitted:
     """A trained model and how it got there."""
 
     model: PreTrainedModel
+    """After a sharded training to be saved, not to be run, and without weights on ranks other than 0."""
     steps: int
     best_step: int
     best_val_loss: float
@@ -69,14 +73,18 @@ def fit(
         report: gets the curves.
 
     Raises:
-        ValueError: `batch_size` is not a multiple of `micro_batch` × workers.
+        ValueError: `batch_size` is not a multiple of `micro_batch` × workers; no text fits into `max_tokens`; the loss is not finite.
     """
     torch.manual_seed(seed)
+    dtype, room = model.dtype, min(settings.max_tokens, context(model))
+    shown, held_out = dataset(train, tokenizer, room), dataset(val, tokenizer, room) if val else None
+    _say_left_out("training", len(train), len(shown), room)
+    _say_left_out("validation", len(val), len(held_out or []), room)
     trainer = AnswerTrainer(
         model=model,
-        args=_arguments(settings, len(train), bool(val), folder, seed, workers, model),
-        train_dataset=dataset(train, tokenizer, settings.max_tokens),
-        eval_dataset=dataset(val, tokenizer, settings.max_tokens) if val else None,
+        args=_arguments(settings, len(shown), bool(val), folder, seed, workers, model),
+        train_dataset=shown,
+        eval_dataset=held_out,
         processing_class=tokenizer,
         peft_config=_adapter(lora) if lora else None,
         callbacks=[_Curves(report), _Patience(settings.patience)],
@@ -88,6 +96,7 @@ def fit(
     state = trainer.state
     steps, best = state.global_step, state.best_global_step or state.global_step
     fitted = trainer.accelerator.unwrap_model(trainer.model)
+    whole(fitted, None if lora else dtype)  # full tuning in bfloat16 keeps its weights in float32
     if lora and lora.merge:
         fitted = fitted.merge_and_unload()
     return Fitted(fitted.eval(), steps, best, float(state.best_metric) if state.best_metric is not None else float("nan"))
@@ -97,8 +106,9 @@ def _run(trainer: AnswerTrainer, folder: Path, patience: int | None) -> None:
     """Train to the end, from the last checkpoint where there is one; the best weights are in the trainer's model afterwards."""
     last = last_checkpoint(folder)
     state = TrainerState.load_from_json(str(last / _STATE)) if last else None
-    if state and (state.global_step >= state.max_steps or stalled(_val_losses(state), patience)):
-        trainer.state = state  # it had ended: `train` would take one more step
+    ended = state and (state.global_step >= state.max_steps or stalled(_val_losses(state), patience))
+    if state and ended and not trainer.is_fsdp_enabled:  # `train` would take one more step; shards are read by `train` alone
+        trainer.state = state
         trainer._load_from_checkpoint(str(folder / f"{_CHECKPOINT}{state.best_global_step or state.global_step}"))
     else:
         trainer.train(resume_from_checkpoint=str(last) if last else None)
@@ -108,7 +118,8 @@ def dataset(texts: Sequence[Text], tokenizer: PreTrainedTokenizerBase, max_token
     """Token ids, and labels that are `IGNORED` on the prompt: what TRL itself makes of prompt and completion, made in one batch.
 
     The prompt is written as in decoding, the answer ends in the end token. Where tokens merge across the border, the
-    answer begins at the first token that the prompt alone does not have.
+    answer begins at the first token that the prompt alone does not have. Texts of more than `max_tokens` tokens are left out
+    whole: an answer cut short would be taught as a complete one.
     """
     special = tokenizer.chat_template is None  # a chat template has written its own
     prompts = [for_model(t.prompt, tokenizer) for t in texts]
@@ -118,10 +129,24 @@ def dataset(texts: Sequence[Text], tokenizer: PreTrainedTokenizerBase, max_token
     for prompt, both in zip(alone, whole, strict=True):
         tokens = [*both, *([] if both[-1:] == [tokenizer.eos_token_id] else [tokenizer.eos_token_id])]
         start = next((i for i, (a, b) in enumerate(zip(prompt, tokens, strict=False)) if a != b), min(len(prompt), len(tokens)))
-        ids.append(tokens[:max_tokens])
-        labels.append(([IGNORED] * start + tokens[start:])[:max_tokens])
+        if len(tokens) <= max_tokens:
+            ids.append(tokens)
+            labels.append([IGNORED] * start + tokens[start:])
     # With a fingerprint of its own: to compute one, the library takes the table apart, and prints what it finds of Ray in it.
     return Dataset(InMemoryTable.from_pydict({"input_ids": ids, "labels": labels}), fingerprint=uuid4().hex)
+
+
+def _say_left_out(what: str, given: int, kept: int, room: int) -> None:
+    """A line on texts that are too long, from rank 0.
+
+    Raises:
+        ValueError: none is left.
+    """
+    told = f"{given - kept} of {given} {what} examples are longer than {room} tokens"
+    if given and not kept:
+        raise ValueError(f"train_boigllm: {told}; raise training.max_tokens, or take a base that reads more")
+    if given > kept and (not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0):
+        print(f"train_boigllm: {told} and left out", flush=True)
 
 
 def last_checkpoint(folder: Path) -> Path | None:
@@ -132,7 +157,7 @@ def last_checkpoint(folder: Path) -> Path | None:
             json.loads((checkpoint / _STATE).read_text())
             return checkpoint
         except (FileNotFoundError, json.JSONDecodeError):
-            shutil.rmtree(checkpoint)
+            shutil.rmtree(checkpoint, ignore_errors=True)  # another rank may be faster
     return None
 
 
@@ -173,7 +198,7 @@ def _arguments(
         adam_beta1=_ADAM[0],
         adam_beta2=_ADAM[1],
         max_grad_norm=settings.clip,
-        max_length=None,  # cut by `dataset`
+        max_length=None,  # seen to by `dataset`
         padding_free=True,
         eval_strategy="steps" if has_val else "no",
         eval_steps=every,
@@ -186,7 +211,6 @@ def _arguments(
         logging_steps=max(1, every // 4),
         use_cpu=not on_gpu,
         bf16=on_gpu and torch.cuda.is_bf16_supported(),
-        activation_checkpointing=on_gpu,
         report_to="none",
         disable_tqdm=True,
         seed=seed,
@@ -194,6 +218,8 @@ def _arguments(
         dataloader_num_workers=0,
         ddp_find_unused_parameters=False,
         dataloader_pin_memory=on_gpu,
+        logging_nan_inf_filter=False,  # `_Curves` stops at the first one
+        **arguments(settings, workers),
     )
 
 
@@ -229,9 +255,17 @@ class _Curves(TrainerCallback):
         self._report = report
 
     def on_log(self, args, state, control, logs=None, **kwargs):
-        """Called by the trainer at each log."""
+        """Called by the trainer at each log.
+
+        Raises:
+            ValueError: a loss is not finite.
+        """
         names = {"loss": "train_loss", "eval_loss": "val_loss", "learning_rate": "learning_rate", "grad_norm": "grad_norm"}
         values = {names[key]: float(value) for key, value in (logs or {}).items() if key in names}
+        for name in ("train_loss", "val_loss"):
+            if not math.isfinite(values.get(name, 0.0)):
+                told = f"{name.replace('_', ' ')} is {values[name]} at step {state.global_step} of {state.max_steps}"
+                raise ValueError(f"train_boigllm: {told}; lower training.learning_rate, or raise training.warmup_share")
         if values and state.is_world_process_zero:
             self._report.curve(state.global_step, **values)
         if "val_loss" in values and state.is_world_process_zero:

@@ -4,10 +4,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import GPT2Config, GPT2LMHeadModel, LogitsProcessorList
 
 from boig.language.describe import Shot, brief_seed, describe, tidy, unit_tones
-from boig.language.grammar import longest
+from boig.language.examples import content
+from boig.language.grammar import Constrain, compile_grammar, longest
+from boig.language.model import create
+from boig.language.prompts import for_model
+from boig.language.sft import dataset
 from boig.verbalizer.form import Verbalization
 from boig.verbalizer.palette import NAMES
 from tests.boig.language.strategies import relaxed, verbalizations
@@ -30,6 +34,29 @@ def test_valid_from_another_architecture(words, posts):
     config = GPT2Config(vocab_size=len(words) + 7, n_embd=16, n_layer=1, n_head=2, n_positions=2048, bos_token_id=None)
     other = GPT2LMHeadModel(config).eval()
     assert len(ask(other, words, posts[:3], temperature=1.0)) == 3
+
+
+def test_what_a_model_writes_by_itself_is_not_changed(words, posts):
+    """A model that knows three posts by heart writes valid answers; with the grammar it writes them token by token."""
+    fresh = create(words, hidden_size=64, layers=2, heads=4, feed_forward=96, seed=3).train()
+    some = posts[:3]
+    rows = list(dataset([content(p) for p in some], words, 512))
+    adam = torch.optim.AdamW(fresh.parameters(), lr=3e-3)
+    for _ in range(150):
+        for row in rows:
+            fresh(input_ids=torch.tensor([row["input_ids"]]), labels=torch.tensor([row["labels"]])).loss.backward()
+        adam.step()
+        adam.zero_grad()
+    compiled = compile_grammar(words, len(words))
+    for post in some:
+        asked = words(for_model(content(post).prompt, words), return_tensors="pt")
+        free, bound = (
+            fresh.eval().generate(**asked, max_new_tokens=longest(), do_sample=False, logits_processor=LogitsProcessorList(processors))
+            for processors in ([], [Constrain(compiled, words, 1)])
+        )
+        answer = words.decode(free[0, asked["input_ids"].shape[1] :], skip_special_tokens=True)
+        assert answer == post.verbalization.to_json(), "the model has not learnt its posts"
+        assert torch.equal(free, bound)
 
 
 def test_neither_order_nor_batch_matter(untrained, words, posts):

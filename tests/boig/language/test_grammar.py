@@ -1,10 +1,16 @@
 """The grammar takes the form and nothing else, and its length bound holds."""
 
 import json
+import re
 
 import pytest
+import torch
 import xgrammar
 from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
+from transformers import PreTrainedTokenizerFast
 
 from boig.language import grammar
 from boig.verbalizer.form import MAX_COLORS, MAX_OBJECTS, ColorShare, ObjectBox, Verbalization
@@ -63,6 +69,42 @@ def test_labels_from_a_list(words):
 def test_a_label_that_json_escapes():
     with pytest.raises(ValueError, match="printable ASCII"):
         grammar.ebnf(('a "cup"',))
+
+
+@pytest.mark.parametrize("lacking", ["{", "0", "_", "b"])
+def test_a_tokenizer_that_cannot_spell_a_description(lacking):
+    alphabet = [c for c in map(chr, range(32, 127)) if c != lacking]
+    vocabulary = {piece: i for i, piece in enumerate(["<end>", *alphabet])}
+    spelled = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(BPE(vocabulary, [])), eos_token="<end>")
+    with pytest.raises(ValueError, match=f"no token for {re.escape(repr(lacking))} alone"):
+        grammar.compile_grammar(spelled, len(vocabulary))
+
+
+def test_a_tokenizer_without_an_end():
+    with pytest.raises(ValueError, match="no end token"):
+        grammar.compile_grammar(PreTrainedTokenizerFast(tokenizer_object=Tokenizer(BPE({"a": 0}, []))), 1)
+
+
+@relaxed
+@given(verbalizations(), st.integers(0, 2**32 - 1), st.floats(0, 1))
+def test_an_allowed_favorite_stays_the_favorite(words, verbalization, seed, share):
+    """Any logits after any part of a valid output: the mask changes the choice only where the choice is not allowed."""
+    tokens = [*words(verbalization.to_json(), add_special_tokens=False)["input_ids"], words.eos_token_id]
+    compiled, generator = grammar.compile_grammar(words, len(words)), torch.Generator().manual_seed(seed)
+    constrain, free = grammar.Constrain(compiled, words, 1), xgrammar.GrammarMatcher(compiled)
+    stop = round(share * (len(tokens) - 1))
+    for position in range(stop + 1):
+        logits = torch.randn(1, len(words), generator=generator)
+        logits[0, tokens[position]] += 20.0 * (position % 2)  # every other favorite is surely allowed
+        masked = constrain(torch.tensor([[0, *tokens[:position]]]), logits)
+        favorite = int(logits.argmax())
+        allowed = free.fork().accept_token(favorite) if favorite not in _never(words) else False
+        assert (int(masked.argmax()) == favorite) == allowed
+        assert free.accept_token(tokens[position])
+
+
+def _never(words) -> set[int]:
+    return {token for token in words.all_special_ids if token != words.eos_token_id}
 
 
 def test_a_draw_needs_a_temperature():

@@ -14,6 +14,7 @@ from boig.verbalizer.form import Verbalization
 from tests.boig.language.strategies import BRIEFS, TEXTS, relaxed, verbalizations
 
 BRIEF = Brief("17", "Lumora", "beauty", datetime(2024, 3, 5, 14, 37, tzinfo=UTC), "New lipstick. #love <hyperlink>")
+EXTREMES = st.sampled_from([0, 100])
 CHAT = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
 
 
@@ -41,6 +42,23 @@ def test_a_prompt_is_one_line_without_control_tokens(brief):
     line = prompts.content_prompt(brief, "low", 3)
     assert "\n" not in line
     assert not any(token in line for token in ("<|", "<s>", "</s>", "[INST]", "[/INST]"))
+
+
+@relaxed
+@given(st.lists(st.tuples(BRIEFS, EXTREMES, verbalizations(captions=TEXTS)), min_size=1, max_size=5), EXTREMES)
+def test_few_shot_prompts_come_back_turn_by_turn(examples, kpi):
+    """Whatever the posts say, a plain model reads two lines per example, and a chat model a turn each."""
+    brief = examples[0][0]
+    worked = [(prompts.content_prompt(b, "low", k), prompts.content_answer(shown)) for b, k, shown in examples]
+    asked = prompts.content_prompt(brief, "high", kpi)
+    plain = type("Plain", (), {"chat_template": None})()
+    text = prompts.few_shot(worked, asked, plain)
+    assert not any(token in text for token in ("<|", "<s>", "</s>", "[INST]", "[/INST]"))
+    *lines, last, end = text.split("\n")
+    assert [prompts.parse_content(line) for line in lines[::2]] == [(b, "low", k) for b, k, _ in examples]
+    assert [Verbalization.from_json(line) for line in lines[1::2]] == [shown for _, _, shown in examples]
+    assert (prompts.parse_content(last), end) == ((brief, "high", kpi), "")
+    assert prompts.for_model(asked, plain) == asked + "\n"
 
 
 def test_wording():

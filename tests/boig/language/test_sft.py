@@ -45,7 +45,24 @@ def test_only_answers_are_learnt(words, posts):
         learnt = [label for label in row["labels"] if label != IGNORED]
         assert words.decode(learnt) == text.answer + words.eos_token
         assert row["input_ids"][-len(learnt) :] == learnt
-    assert all(len(row["input_ids"]) == len(row["labels"]) == 30 for row in sft.dataset(texts, words, 30))
+
+
+def test_what_is_too_long_is_left_out_whole_and_counted(words, posts, tmp_path, capsys):
+    texts = validation_texts(posts[:48])
+    lengths = sorted(len(row["input_ids"]) for row in sft.dataset(texts, words, 512))
+    room = lengths[len(lengths) // 2]
+    kept = sft.dataset(texts, words, room)
+    assert sorted(len(row["input_ids"]) for row in kept) == [n for n in lengths if n <= room]
+    assert all(row["labels"][-1] == words.eos_token_id for row in kept)
+    train(words, posts, tmp_path, max_tokens=room)
+    assert f"training examples are longer than {room} tokens and left out" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"raise training\.max_tokens"):
+        train(words, posts, tmp_path / "none", max_tokens=9)
+
+
+def test_a_loss_that_is_not_finite_stops_the_training(words, posts, tmp_path):
+    with pytest.raises(ValueError, match=r"loss is nan at step \d+ of \d+; lower training.learning_rate"):
+        train(words, posts, tmp_path, learning_rate=1e30, clip=1e30)
 
 
 def test_learns_and_reports(words, posts, tmp_path):
