@@ -183,8 +183,8 @@ def _open(section: TrainReward, boigllm: Path) -> _Language:
 
 def _train(section: TrainReward, posts: Posts, val: Posts, language: _Language, folder: Path, report: Reporter, name: str) -> Engagement:
     return engagement.train(
-        posts, val, language.model.base_model, language.tokenizer, features=section.features, head=section.head, fit=section.fit,
-        folder=folder, seed=section.seed, report=report, name=name, states=language.states,
+        posts, val, language.model.base_model, language.tokenizer, features=section.features, head=section.head, trees=section.trees,
+        fit=section.fit, folder=folder, seed=section.seed, report=report, name=name, states=language.states,
     )  # fmt: skip
 
 

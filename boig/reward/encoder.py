@@ -39,6 +39,10 @@ class Numbers:
         raw = picture.encode(briefs, verbalizations).astype(np.float64)
         return cls(ContextSpace.fit(briefs, rule.max_words), picture, raw.mean(0), np.maximum(raw.std(0), _LEAST_SPREAD))
 
+    def encode(self, briefs: Sequence[Brief], verbalizations: Sequence[Verbalization]) -> tuple[np.ndarray, np.ndarray]:
+        """(N, P) standardized numbers of the pictures, and (N, C) of the briefs, float32."""
+        return self.standardize(self.picture.encode(briefs, verbalizations)), self.context.encode(briefs)
+
     def standardize(self, raw: np.ndarray) -> np.ndarray:
         """(N, P) features of `picture` → float32, standardized and limited."""
         return np.clip((raw - self.mean) / self.spread, -_FARTHEST, _FARTHEST).astype(np.float32)

@@ -4,7 +4,7 @@ import copy
 import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +19,9 @@ from boig.reward import encoder, trainer
 from boig.reward.encoder import Numbers
 from boig.reward.model import EngagementModel, HeadConfig, RewardHead, combine
 from boig.reward.rows import Posts, TrainingRows
-from boig.reward.settings import Features, Fit, HeadRule
+from boig.reward.settings import Features, Fit, HeadRule, TreesRule
 from boig.reward.states import States
+from boig.reward.trees import Trees
 from boig.verbalizer.form import Verbalization
 
 _FILE, _HEAD, _ADAPTER = "engagement.json", "head", "adapter"
@@ -41,6 +42,8 @@ class Engagement:
     """Standard deviation of their KPI."""
     states: States | None = None
     """Hidden states that are known already, where the backbone stands still and one process trains and scores."""
+    trees: Trees | None = None
+    """Averaged with the heads; None for heads alone."""
 
     def predict(self, briefs: Sequence[Brief], verbalizations: Sequence[Verbalization]) -> tuple[np.ndarray, np.ndarray]:
         """Mean and sigma of the KPI, (N,) each, in KPI points. A row's numbers do not depend on the other rows."""
@@ -54,12 +57,13 @@ class Engagement:
         self, text: torch.Tensor, briefs: Sequence[Brief], verbalizations: Sequence[Verbalization]
     ) -> tuple[np.ndarray, np.ndarray]:
         """`predict` from hidden states (N, 2 D) that are known already."""
-        picture = torch.from_numpy(self.numbers.standardize(self.numbers.picture.encode(briefs, verbalizations)))
-        context = torch.from_numpy(self.numbers.context.encode(briefs))
+        numbers = self.numbers.encode(briefs, verbalizations)
+        picture, context = (torch.from_numpy(side).double() for side in numbers)
         # In float64, where the number of rows changes no digit that counts; in a copy, since the head may be in training.
         head = copy.deepcopy(self.head).to("cpu", torch.float64).eval()
-        mean, sigma = combine(head(text=text.double(), picture=picture.double(), context=context.double()).logits)
-        return self.center + self.scale * mean.numpy(), self.scale * sigma.numpy()
+        mean, sigma = combine(head(text=text.double(), picture=picture, context=context).logits)
+        score = self.trees.mix(mean.numpy(), np.hstack(numbers)) if self.trees else mean.numpy()
+        return self.center + self.scale * score, self.scale * sigma.numpy()
 
     def without_adapter(self) -> AbstractContextManager:
         """A context in which the shared language model is BoigLLM as it was."""
@@ -71,7 +75,10 @@ class Engagement:
         self.head.save_pretrained(folder / _HEAD)
         if isinstance(self.backbone, PeftModel):
             self.backbone.save_pretrained(folder / _ADAPTER)
-        (folder / _FILE).write_text(json.dumps({"center": self.center, "scale": self.scale, "numbers": self.numbers.to_dict()}) + "\n")
+        if self.trees:
+            self.trees.save(folder)
+        raw = {"center": self.center, "scale": self.scale, "trees_weight": self.trees.weight if self.trees else 0.0}
+        (folder / _FILE).write_text(json.dumps(raw | {"numbers": self.numbers.to_dict()}) + "\n")
 
     @classmethod
     def load(cls, folder: Path, backbone: nn.Module, tokenizer: PreTrainedTokenizerBase) -> "Engagement":
@@ -86,7 +93,8 @@ class Engagement:
         head = RewardHead.from_pretrained(folder / _HEAD, use_safetensors=True).eval()
         if (folder / _ADAPTER).is_dir():
             backbone = PeftModel.from_pretrained(backbone, folder / _ADAPTER, use_safetensors=True).eval()
-        return cls(backbone, tokenizer, head, Numbers.from_dict(raw["numbers"]), raw["center"], raw["scale"])
+        trees = Trees.load(folder, raw["trees_weight"])
+        return cls(backbone, tokenizer, head, Numbers.from_dict(raw["numbers"]), raw["center"], raw["scale"], trees=trees)
 
 
 def train(
@@ -97,6 +105,7 @@ def train(
     *,
     features: Features,
     head: HeadRule,
+    trees: TreesRule,
     fit: Fit,
     folder: Path,
     seed: int,
@@ -111,9 +120,9 @@ def train(
         val: of split val.
         backbone: BoigLLM without its output layer; gets an adapter in place where `fit.lora_rank` is not 0.
         tokenizer: of BoigLLM.
-        features, head, fit: groups of the section.
+        features, head, trees, fit: groups of the section.
         folder: for checkpoints.
-        seed: of weights, pairs, augmentation and dropout.
+        seed: of weights, trees, pairs, augmentation and dropout.
         report: gets the curves.
         name: prefix of the curves.
         states: of `backbone`, to share with other trainings on it; only where `fit.lora_rank` is 0.
@@ -144,7 +153,8 @@ def train(
     )
     network = EngagementModel(backbone, model) if fit.lora_rank else model
     trainer.fit(network, examples, fit, tokenizer=tokenizer, folder=folder, seed=seed, report=report, name=name)
-    return trained
+    columns = np.hstack(numbers.encode(posts.briefs, posts.verbalizations))
+    return replace(trained, trees=Trees.train(columns, examples.kpi, trees, seed))
 
 
 def check(posts: Posts, val: Posts) -> None:

@@ -33,6 +33,22 @@ class HeadRule(Section):
     """On the hidden states of BoigLLM."""
 
 
+class TreesRule(Section):
+    """Boosted trees on the same numbers, averaged with the heads."""
+
+    weight: Share
+    """Of the trees in the mean of both; 0 for none."""
+    rounds: Count
+    """Trees."""
+    learning_rate: Positive
+    leaves: Annotated[int, Field(ge=2)]
+    """Of one tree, at most."""
+    min_posts: Count
+    """In a leaf."""
+    l2: Annotated[float, Field(ge=0)]
+    """Shrinks leaves with few posts."""
+
+
 class Fit(Section):
     """Training of the engagement reward."""
 

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from boig.feed.rules import Duplicates
 from boig.language.settings import Dtype
-from boig.reward.settings import Controls, Features, Fit, HeadRule, JudgeRule, Weights
+from boig.reward.settings import Controls, Features, Fit, HeadRule, JudgeRule, TreesRule, Weights
 from boig.section import Resources, Section, Seed
 
 
@@ -23,6 +23,7 @@ class TrainReward(Section):
     """Of BoigLLM's frozen weights. float32 on a CPU."""
     features: Features
     head: HeadRule
+    trees: TreesRule
     fit: Fit
     unknown_folds: Annotated[int, Field(ge=0)]
     """Groups of accounts that are left out of a training of their own in turn, so that intervals for unknown accounts are calibrated on

@@ -123,7 +123,13 @@ def test_the_stage_repeats_itself_byte_by_byte(root: Path, metrics: dict, tmp_pa
     copy = tmp_path / "again"
     shutil.copytree(root, copy, ignore=shutil.ignore_patterns("work", "reward", "judge"))
     assert _stage(copy, copy / "work") == metrics
-    for name in ("reward/head/model.safetensors", "reward/engagement.json", "judge/judge.safetensors", "judge/judge.json"):
+    for name in (
+        "reward/head/model.safetensors",
+        "reward/engagement.json",
+        "reward/trees.txt",
+        "judge/judge.safetensors",
+        "judge/judge.json",
+    ):
         assert (copy / "models" / name).read_bytes() == (root / "models" / name).read_bytes()
 
 

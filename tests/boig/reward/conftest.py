@@ -31,7 +31,12 @@ class World:
         """An engagement reward on this world's posts."""
         section = small.section(**fit)
         model, tokenizer = load(self.boigllm)
-        groups = {"features": section.features, "head": section.head, "fit": Fit.model_validate(section.fit.model_dump())}
+        groups = {
+            "features": section.features,
+            "head": section.head,
+            "trees": section.trees,
+            "fit": Fit.model_validate(section.fit.model_dump()),
+        }
         posts, val = self.tables.training(), self.tables.splits["val"]
         return engagement.train(posts, val, model.base_model, tokenizer, **groups, folder=folder, seed=1, report=report, name="reward")
 
