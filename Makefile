@@ -28,7 +28,7 @@ repro: $(STAMP) ## The pipeline, from raw posts to the report: make repro [PROFI
 	.venv/bin/python -m flows.repro $(if $(PROFILE),--profile "$(PROFILE)")
 
 test: $(STAMP) ## All tests
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(STAMP) ## Tests without real services and whole stages
 	.venv/bin/python -m pytest -m "not slow"

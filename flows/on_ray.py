@@ -5,23 +5,19 @@ of batches depends on the rows alone, never on how Ray cuts its blocks. So equal
 """
 
 import logging
-import os
 import pickle
 import shutil
-import sys
-import traceback
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
 import ray
 from tqdm import tqdm
 
 from boig.cluster import connect
 from boig.reporting import Reporter
+from flows.parcels import Raised, Sealed, cause_of, value_of
 
 MAX_RESTARTS = 3
 """Of an actor or a rank whose process died (spot machines, memory); an exception in its code is not retried."""
@@ -62,7 +58,7 @@ def map_batches(
         ray.data.from_items([{"batch": pickle.dumps(batch, protocol=5)} for batch in batches], override_num_blocks=len(batches))
         .map_batches(
             _BatchWorker,
-            fn_constructor_args=(_Sealed.of((worker, worker_args)),),
+            fn_constructor_args=(Sealed.of((worker, worker_args)),),
             batch_size=1,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=min(workers, len(batches))),
@@ -74,7 +70,7 @@ def map_batches(
     result: list[dict] = []
     with tqdm(total=len(rows), desc=label, unit="row", mininterval=1.0) as bar:
         for batch, answer in zip(batches, answers, strict=True):
-            result.extend(_value(pickle.loads(answer["answer"])))
+            result.extend(value_of(pickle.loads(answer["answer"])))
             bar.update(len(batch))
     return result
 
@@ -114,7 +110,7 @@ def train(
     resources = {"CPU": cpus_per_worker} | ({"GPU": gpus_per_worker} if gpus_per_worker else {})
     trainer = TorchTrainer(
         _run_rank,
-        train_loop_config={"job": _Sealed.of((fn, config))},
+        train_loop_config={"job": Sealed.of((fn, config))},
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus_per_worker > 0, resources_per_worker=resources),
         run_config=RunConfig(
             name=name,
@@ -124,9 +120,9 @@ def train(
         ),
     )
     try:
-        return _value(trainer.fit().return_value)
+        return value_of(trainer.fit().return_value)
     except WorkerGroupError as error:
-        raise _cause(next(iter(error.worker_failures.values()), error)) from None
+        raise cause_of(next(iter(error.worker_failures.values()), error)) from None
     finally:
         shutil.rmtree(storage / name, ignore_errors=True)
 
@@ -146,7 +142,7 @@ class Future:
         try:
             return ray.get(self._reference)
         except ray.exceptions.RayTaskError as error:
-            raise _cause(error) from None
+            raise cause_of(error) from None
 
 
 class ActorPool:
@@ -156,7 +152,7 @@ class ActorPool:
         """Start `size` actors, each `worker(**worker_args)` with its own share of cores and GPUs."""
         _connect(cpus, gpus)
         actor = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=MAX_RESTARTS, max_task_retries=MAX_RESTARTS)(_Actor)
-        self._actors = [actor.remote(_Sealed.of((worker, worker_args))) for _ in range(size)]
+        self._actors = [actor.remote(Sealed.of((worker, worker_args))) for _ in range(size)]
         self._submitted = 0
 
     def submit(self, *args: Any) -> Future:
@@ -203,49 +199,10 @@ def _quiet_ray_data() -> None:
         logging.getLogger(f"ray.data._internal.{name}").setLevel(logging.ERROR)
 
 
-@dataclass(frozen=True)
-class _Sealed:
-    """Something pickled, with the driver's working folder and module path: a worker goes there before it unpickles.
-
-    Paths in arguments are relative to the working folder, and what is pickled by reference must be found in the same places.
-    """
-
-    root: str
-    path: tuple[str, ...]
-    payload: bytes
-
-    @classmethod
-    def of(cls, thing: Any) -> "_Sealed":
-        return cls(os.getcwd(), tuple(entry for entry in sys.path if os.path.isdir(entry)), cloudpickle.dumps(thing))
-
-    def open(self) -> Any:
-        if not os.path.isdir(self.root):
-            raise FileNotFoundError(f"this Ray node has no {self.root}; mount the workspace at the same path on every node")
-        os.chdir(self.root)
-        sys.path.extend(entry for entry in (self.root, *self.path) if entry not in sys.path)
-        return cloudpickle.loads(self.payload)
-
-
-@dataclass(frozen=True)
-class _Raised:
-    """An exception as an answer: it travels as itself, and Ray neither wraps, prints nor retries it."""
-
-    error: Exception
-
-    @classmethod
-    def of(cls, error: Exception) -> "_Raised":
-        error.add_note("in a Ray worker:\n" + traceback.format_exc())
-        try:
-            pickle.loads(pickle.dumps(error))
-        except (TypeError, AttributeError, pickle.PicklingError):
-            return cls(RuntimeError(f"{type(error).__name__}: {error}"))
-        return cls(error)
-
-
 class _BatchWorker:
     """What Ray Data's actors run: unpickle a batch, call the worker, pickle its answer."""
 
-    def __init__(self, job: _Sealed):
+    def __init__(self, job: Sealed):
         self._job = job
         self._worker: Callable[[list[dict]], list[dict]] | None = None
 
@@ -256,14 +213,14 @@ class _BatchWorker:
                 self._worker = worker(**arguments)
             answers = [self._worker(pickle.loads(batch.as_py())) for batch in table["batch"]]
         except Exception as error:  # noqa: BLE001 - raised again by the driver
-            answers = [_Raised.of(error)]
+            answers = [Raised.of(error)]
         return {"answer": [pickle.dumps(answer, protocol=5) for answer in answers]}
 
 
 class _Actor:
     """What the actors of an `ActorPool` run."""
 
-    def __init__(self, job: _Sealed):
+    def __init__(self, job: Sealed):
         self._failure: Exception | None = None
         try:
             worker, arguments = job.open()
@@ -288,19 +245,8 @@ def _run_rank(loop: dict) -> Any:
     except Exception as error:
         if get_context().get_world_size() > 1:
             raise  # the other ranks wait in a collective: only a failed rank ends the group
-        return _Raised.of(error)
+        return Raised.of(error)
     finally:
         for value in config.values():
             if isinstance(value, Reporter):
                 value.flush()
-
-
-def _value(answer: Any) -> Any:
-    if isinstance(answer, _Raised):
-        raise answer.error
-    return answer
-
-
-def _cause(error: BaseException) -> BaseException:
-    """What the user's code raised, out of Ray's wrapping."""
-    return error.cause if isinstance(error, ray.exceptions.RayTaskError) and isinstance(error.cause, Exception) else error

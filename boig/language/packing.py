@@ -63,10 +63,6 @@ def attend(
     return out.flatten(0, 1).index_select(0, places)[None], None
 
 
-AttentionInterface.register(_NAME, attend)
-AttentionMaskInterface.register(_NAME, lambda *_, **__: None)
-
-
 @contextmanager
 def packed(model: PreTrainedModel) -> Iterator[None]:
     """While it lasts, the model attends with `attend`, and so reads rows of texts end to end only.
@@ -77,6 +73,8 @@ def packed(model: PreTrainedModel) -> Iterator[None]:
     config, before = model.config, model.config._attn_implementation
     plain = before == "sdpa" and not getattr(config, "sliding_window", None)
     if plain:
+        AttentionInterface.register(_NAME, attend)
+        AttentionMaskInterface.register(_NAME, lambda *_, **__: None)
         model.set_attn_implementation(_NAME)
     try:
         yield

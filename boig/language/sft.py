@@ -215,7 +215,6 @@ def _arguments(
         disable_tqdm=True,
         seed=seed,
         data_seed=seed,
-        dataloader_num_workers=0,
         ddp_find_unused_parameters=False,
         dataloader_pin_memory=on_gpu,
         logging_nan_inf_filter=False,  # `_Curves` stops at the first one

@@ -143,9 +143,8 @@ def train(
     else:
         states = states or States(backbone, tokenizer.pad_token_id)
     trained = Engagement(backbone, tokenizer, model, numbers, center, scale, states)
-    rows = TrainingRows(posts, states, tokenizer, numbers, fit)
     examples = trainer.Examples(
-        inputs=rows.inputs,
+        inputs=TrainingRows(posts, states, tokenizer, numbers, fit).inputs,
         kpi=(posts.kpi - center) / scale,
         accounts=[b.account for b in posts.briefs],
         days=np.array([b.created_at.timestamp() / 86400 for b in posts.briefs]),

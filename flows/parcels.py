@@ -1,0 +1,62 @@
+"""How jobs travel to Ray's workers, and exceptions back."""
+
+import os
+import pickle
+import sys
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+import cloudpickle
+import ray
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """Something pickled, with the driver's working folder and module path: a worker goes there before it unpickles.
+
+    Paths in arguments are relative to the working folder, and what is pickled by reference must be found in the same places.
+    """
+
+    root: str
+    path: tuple[str, ...]
+    payload: bytes
+
+    @classmethod
+    def of(cls, thing: Any) -> "Sealed":
+        return cls(os.getcwd(), tuple(entry for entry in sys.path if os.path.isdir(entry)), cloudpickle.dumps(thing))
+
+    def open(self) -> Any:
+        if not os.path.isdir(self.root):
+            raise FileNotFoundError(f"this Ray node has no {self.root}; mount the workspace at the same path on every node")
+        os.chdir(self.root)
+        sys.path.extend(entry for entry in (self.root, *self.path) if entry not in sys.path)
+        return cloudpickle.loads(self.payload)
+
+
+@dataclass(frozen=True)
+class Raised:
+    """An exception as an answer: it travels as itself, and Ray neither wraps, prints nor retries it."""
+
+    error: Exception
+
+    @classmethod
+    def of(cls, error: Exception) -> "Raised":
+        error.add_note("in a Ray worker:\n" + traceback.format_exc())
+        try:
+            pickle.loads(pickle.dumps(error))
+        except (TypeError, AttributeError, pickle.PicklingError):
+            return cls(RuntimeError(f"{type(error).__name__}: {error}"))
+        return cls(error)
+
+
+def value_of(answer: Any) -> Any:
+    """The answer; a `Raised` is raised."""
+    if isinstance(answer, Raised):
+        raise answer.error
+    return answer
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """What the user's code raised, out of Ray's wrapping."""
+    return error.cause if isinstance(error, ray.exceptions.RayTaskError) and isinstance(error.cause, Exception) else error
