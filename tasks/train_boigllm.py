@@ -162,7 +162,8 @@ def score(section: TrainBoigllm, answers: dict[str, list[dict]], report: Reporte
         report: gets a table of descriptions side by side.
 
     Returns:
-        `<split>.<method>.<metric>` nested, each an estimate; a metric that no picture defines is left out.
+        `<split>.<method>.<metric>` nested, each an estimate, and `<split>.ahead.<method>.<metric>`: by how much ours is better than the
+        other method on the same pictures, positive is better. A metric that no picture defines is left out.
     """
     data = corpus.read()
     encoder = Embedder(section.embedder, section.embedder_revision)
@@ -178,9 +179,11 @@ def score(section: TrainBoigllm, answers: dict[str, list[dict]], report: Reporte
     for split in dict.fromkeys(row["split"] for row in rows):
         mine = [i for i, row in enumerate(rows) if row["split"] == split]
         accounts = [briefs[i].account for i in mine]
-        result[split] = {
-            name: estimates([metrics.compare(guess[i], true[i], encoder.similarity) for i in mine], accounts, section.seed)
-            for name, guess in predicted.items()
+        found = {name: [metrics.compare(guess[i], true[i], encoder.similarity) for i in mine] for name, guess in predicted.items()}
+        result[split] = {name: estimates(pictures, accounts, section.seed) for name, pictures in found.items()}
+        ours = found.pop(OURS)
+        result[split]["ahead"] = {
+            name: estimates(list(map(metrics.ahead, ours, theirs)), accounts, section.seed) for name, theirs in found.items()
         }
     report.table("descriptions", _side_by_side(rows, predicted, true))
     return result

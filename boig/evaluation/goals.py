@@ -1,9 +1,11 @@
 """What the embedded default is meant to reach, checked against its metrics: the report says openly what was missed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from boig.evaluation.formats import mean_of, percent, signed_percent
+from boig.evaluation.tables import BOIGLLM_COLUMNS, DESCRIBED
+from boig.language.metrics import HIGHER_IS_BETTER
 
 UPLIFT, UPLIFT_LOW = 0.30, 0.20
 DIVERSITY = 0.7
@@ -11,9 +13,9 @@ AGREEMENT_SLACK = 0.05
 CEILING_SHARE = 0.80
 COVERAGE = (0.88, 0.92)
 MINUTES, GIGABYTES, NOOP_SECONDS = 30, 8, 5
+STEERING = 0.5
+_BASELINES = ("frequency", "neighbor")
 _SPLITS = {"test_time": "newest posts", "test_account": "unseen accounts"}
-_DESCRIBED = {"color_iou": ("color IoU", 1), "coverage_rmse": ("coverage RMSE", -1), "object_iou": ("object IoU", 1)}
-"""Metric → its name, and 1 where more is better."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,8 @@ def goals(metrics: Mapping[str, Mapping]) -> list[Goal]:
     """
     described = _description_goals(metrics.get("train_boigllm", {}))
     return [
-        *_reward_goals(metrics.get("train_reward", {})), *described, *_generation_goals(metrics.get("evaluate", {})),
-        *_run_goals(metrics.get("run", {})),
+        *_reward_goals(metrics.get("train_reward", {})), *described, *_steering_goals(metrics.get("evaluate", {})),
+        *_generation_goals(metrics.get("evaluate", {})), *_run_goals(metrics.get("run", {})),
     ]  # fmt: skip
 
 
@@ -84,17 +86,56 @@ def _below_reward(split: Mapping, name: str, title: str) -> Goal:
 
 
 def _description_goals(boigllm: Mapping) -> list[Goal]:
-    """BoigLLM's descriptions against both baselines."""
+    """BoigLLM's descriptions against both baselines; metrics without numbers are left out."""
+    return [
+        _better_described(boigllm[split], metric, where)
+        for split, where in _SPLITS.items()
+        for metric in DESCRIBED
+        if all(metric in boigllm.get(split, {}).get(name, {}) for name in ("boigllm", *_BASELINES))
+    ]
+
+
+def _better_described(split: Mapping, metric: str, where: str) -> Goal:
+    ours, others = split["boigllm"][metric], [split[name][metric] for name in _BASELINES]
+    paired = [split.get("ahead", {}).get(name, {}).get(metric) for name in _BASELINES]
+    pairs = [(other, ours) if HIGHER_IS_BETTER[metric] else (ours, other) for other in others]
+    numbers = f"{ours['mean']:.3f} against {others[0]['mean']:.3f} and {others[1]['mean']:.3f}"
+    title = BOIGLLM_COLUMNS[metric].title
+    return Goal(
+        f"BoigLLM, {where}: {title[0].lower()}{title[1:]} better than account frequency and nearest neighbor, intervals apart",
+        numbers + _overlap(pairs, paired, "paired difference", "+{:.3f}".format),
+        all(_apart(*pair) for pair in pairs),
+    )
+
+
+def _apart(lower: Mapping, upper: Mapping) -> bool:
+    """Whether the whole interval of one lies below that of the other."""
+    return lower["hi"] < upper["lo"]
+
+
+def _overlap(pairs: Sequence[tuple[Mapping, Mapping]], paired: Sequence[Mapping | None], name: str, show: Callable[[float], str]) -> str:
+    """What to say of intervals that overlap: whether their paired differences exclude 0, and from where; empty where none overlap."""
+    both = [found for (a, b), found in zip(pairs, paired, strict=True) if not _apart(a, b) and not _apart(b, a)]
+    if not both:
+        return ""
+    low = min(found["lo"] if found else 0.0 for found in both)
+    return "; overlapping" + (f", {name} from {show(low)}" if low > 0 else "")
+
+
+def _steering_goals(evaluate: Mapping) -> list[Goal]:
+    """What wanting another KPI changes in BoigLLM's descriptions, under the true law; those without numbers are left out."""
     found = []
-    for split, where in _SPLITS.items():
-        rows = boigllm.get(split, {})
-        if not {"boigllm", "frequency", "neighbor"} <= set(rows):
-            continue
-        for metric, (title, sign) in _DESCRIBED.items():
-            ours, *others = (rows[name][metric]["mean"] for name in ("boigllm", "frequency", "neighbor"))
-            measured = f"{ours:.3f} against {others[0]:.3f} and {others[1]:.3f}"
-            what = f"BoigLLM, {where}: {title} better than account frequency and nearest neighbor"
-            found.append(Goal(what, measured, all(sign * ours > sign * other for other in others)))
+    if (rank := evaluate.get("steering", {}).get("described")) is not None:
+        measured = f"{rank['mean']:.2f} ({rank['lo']:.2f} … {rank['hi']:.2f})"
+        what = f"Steering: rank correlation of the wanted bucket with true expected likes at least {STEERING}"
+        found.append(Goal(what, measured, rank["mean"] >= STEERING))
+    if described := evaluate.get("described"):
+        low, medium, high = (described["by_bucket"][b] for b in ("low", "medium", "high"))
+        pairs, rises = [(low, medium), (medium, high)], [described["rises"][r] for r in ("low_to_medium", "medium_to_high")]
+        means = ", ".join(signed_percent(bucket["mean"]) for bucket in (low, medium, high))
+        measured = f"{means} against the brief’s mean{_overlap(pairs, rises, 'paired rise', signed_percent)}"
+        what = "Steering: true expected likes of described pictures rise from low to medium to high, intervals apart"
+        found.append(Goal(what, measured, all(_apart(*pair) for pair in pairs)))
     return found
 
 

@@ -23,7 +23,6 @@ RESULT_COLUMNS = ("true_uplift", "judge_win_rate", "rating", "prompt_agreement",
 TESTS = ("test_time", "test_account")
 REWARD_COLUMNS = ("pearson", "spearman_within", "pair_accuracy")
 HONESTY_COLUMNS = ("coverage_90", "interval_width", "matched", "mismatched", "mismatch_auc")
-BOIGLLM_COLUMNS = ("color_iou", "coverage_rmse", "object_iou")
 _BLOCK = re.compile(r"(<!-- (?P<name>[a-z_]+):start -->\n)(?P<body>.*?)(<!-- (?P=name):end -->)", re.DOTALL)
 
 
@@ -43,7 +42,7 @@ def _reward(metrics: Mapping[str, Mapping]) -> str:
 
 
 def _boigllm(metrics: Mapping[str, Mapping]) -> str:
-    return _splits(metrics["train_boigllm"], tables.BOIGLLM, tables.BOIGLLM_COLUMNS, BOIGLLM_COLUMNS, "Method")
+    return _splits(metrics["train_boigllm"], tables.BOIGLLM, tables.BOIGLLM_COLUMNS, tables.DESCRIBED, "Method")
 
 
 def _splits(values: Mapping, names: Mapping[str, str], columns: Mapping, used: tuple[str, ...], first: str) -> str:

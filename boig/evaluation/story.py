@@ -131,13 +131,15 @@ def _kept(found: Findings) -> Part:
 
 def _steering(found: Findings) -> Part | None:
     steered = {n: found.evaluate[n]["by_bucket"] for n in tables.METHODS if "by_bucket" in found.evaluate.get(n, {})}
-    if not steered:
+    described = found.evaluate.get("described")
+    if not steered and not described:
         return None
     measure, label = ("true_uplift", "true uplift over base, %") if found.simulated else ("judge", "judge, KPI")
     lines = {tables.METHODS[n]: [by[b][measure] for b in ("low", "medium", "high")] for n, by in steered.items()}
-    blocks: list[Block] = [
-        ChartBlock(charts.steering(lines, label=label, percent=found.simulated), "What wanting a low, medium or high KPI changes")
-    ]
+    blocks: list[Block] = [_described(described)] if described else []
+    if lines:
+        svg = charts.steering(lines, label=label, percent=found.simulated)
+        blocks.append(ChartBlock(svg, "What wanting a low, medium or high KPI changes"))
     if found.buckets is not None:
         blocks.append(found.buckets)
     said = found.evaluate["steering"].get("described")
@@ -149,6 +151,16 @@ def _steering(found: Findings) -> Part | None:
         else "Does asking for a low, medium or high KPI change what is drawn?"
     )
     return Part("Steering by the wanted KPI", (text,), tuple(blocks))
+
+
+def _described(described: Mapping) -> ChartBlock:
+    """What the simulator would bring BoigLLM's descriptions, by wanted bucket."""
+    lines = {"BoigLLM’s descriptions": [described["by_bucket"][b] for b in ("low", "medium", "high")]}
+    svg = charts.steering(lines, label="true expected likes\nagainst the brief’s mean, %", percent=True)
+    show = COLUMNS["true_uplift"]
+    rises = [f"{name.replace('_', ' ')} {show.text(rise)} ({show.interval(rise)})" for name, rise in described["rises"].items()]
+    note = f"Of the mean over a brief’s three buckets; rises within briefs: {', '.join(rises)}."
+    return ChartBlock(svg, "True expected likes of BoigLLM’s descriptions by wanted bucket, as the simulator draws them", note)
 
 
 def _alignment(found: Findings) -> Part | None:
@@ -200,7 +212,15 @@ def _boigllm(found: Findings) -> Part | None:
     if not metrics:
         return None
     text = "From account, time, caption and KPI to how the picture should look, compared with how the post’s picture did look."
-    return Part("BoigLLM", (text,), tuple(tables.per_split(metrics, tables.BOIGLLM, tables.BOIGLLM_COLUMNS, "Method")))
+    blocks: list[Block] = [*tables.per_split(metrics, tables.BOIGLLM, tables.BOIGLLM_COLUMNS, "Method")]
+    for split, where in tables.SPLITS.items():
+        if rows := tables.ahead(metrics.get(split, {})):
+            svg = charts.intervals(rows, label="BoigLLM better by, %", zero=0.0, percent=True)
+            note = (
+                f"{where.capitalize()}, paired on the same pictures, in % of the other method’s mean; right of the line BoigLLM is better."
+            )
+            blocks.append(ChartBlock(svg, f"BoigLLM against each other method, paired, with 95 % intervals: {where}", note))
+    return Part("BoigLLM", (text,), tuple(blocks))
 
 
 def _data(found: Findings) -> Part | None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from boig.evaluation.formats import COLUMNS, DASH, Format, decimals, mean_of, percent, significant
 from boig.evaluation.report import Cell, TableBlock
+from boig.language.metrics import HIGHER_IS_BETTER
 
 METHODS: dict[str, str] = {
     "base": "Base model",
@@ -28,18 +29,24 @@ BOIGLLM: dict[str, str] = {
     "three_shot": "Untuned, 3-shot",
     "five_shot": "Untuned, 5-shot",
 }
-BOIGLLM_COLUMNS: dict[str, Format] = {
-    "color_iou": Format("Color IoU", decimals(3), "up"),
-    "color_cosine": Format("Color cosine", decimals(3), "up"),
-    "color_rgb_distance": Format("RGB distance", decimals(3), "down"),
-    "coverage_rmse": Format("Coverage RMSE", decimals(3), "down"),
-    "tone_rmse": Format("Tone RMSE", decimals(3), "down"),
-    "object_iou": Format("Object IoU", decimals(3), "up"),
-    "object_cosine": Format("Object cosine", decimals(3), "up"),
-    "area_error": Format("Area error", decimals(3), "down"),
-    "center_distance": Format("Center distance", decimals(3), "down"),
-    "json_valid": Format("Valid JSON", percent, "up"),
+_DESCRIPTION_TITLES: dict[str, str] = {
+    "color_iou": "Color IoU",
+    "color_cosine": "Color cosine",
+    "color_rgb_distance": "RGB distance",
+    "coverage_rmse": "Coverage RMSE",
+    "tone_rmse": "Tone RMSE",
+    "object_iou": "Object IoU",
+    "object_cosine": "Object cosine",
+    "area_error": "Area error",
+    "center_distance": "Center distance",
+    "json_valid": "Valid JSON",
 }
+BOIGLLM_COLUMNS: dict[str, Format] = {
+    name: Format(title, percent if name == "json_valid" else decimals(3), "up" if HIGHER_IS_BETTER[name] else "down")
+    for name, title in _DESCRIPTION_TITLES.items()
+}
+DESCRIBED = ("color_iou", "coverage_rmse", "tone_rmse", "object_iou")
+"""The columns of `BOIGLLM_COLUMNS` by which descriptions are judged in short."""
 REWARD: dict[str, str] = {
     "reward": "Reward (engagement)",
     "design_reward": "Reward (design)",
@@ -121,6 +128,26 @@ def per_split(metrics: Mapping, names: Mapping[str, str], columns: Mapping[str, 
         block(rows, names, columns, f"{first} – {title}", _note(metrics[split]) if "pearson" in columns else "")
         for split, title in SPLITS.items()
         if (rows := {n: r for n, r in metrics.get(split, {}).items() if n in names and any(r.get(c) is not None for c in columns)})
+    ]
+
+
+def ahead(split: Mapping) -> list[tuple[str, dict[str, float]]]:
+    """By how much BoigLLM is better than each other method on the same pictures, positive is better, as shares of that method's mean.
+
+    Args:
+        split: one of metrics/train_boigllm.json.
+
+    Returns:
+        Title and estimate, by metric of `DESCRIBED` and method; empty where the file has no paired differences.
+    """
+    return [
+        (
+            f"{BOIGLLM_COLUMNS[metric].title}: {BOIGLLM[name]}",
+            {k: found[metric][k] / split[name][metric]["mean"] for k in ("mean", "lo", "hi")},
+        )
+        for metric in DESCRIBED
+        for name, found in split.get("ahead", {}).items()
+        if name in BOIGLLM and metric in found and split[name][metric]["mean"] > 0
     ]
 
 

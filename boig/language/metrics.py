@@ -1,10 +1,10 @@
 """How well a predicted verbalization fits the true one: the metrics of paper.md §4, per picture.
 
 The paper names them and gives no formulas; the definitions are ours and stand in the docstrings. Names and objects are
-matched one to one by the assignment of least total cost. `HIGHER_IS_BETTER` says which way each metric points.
+matched one to one by the assignment of least total cost.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -16,6 +16,7 @@ HIGHER_IS_BETTER: dict[str, bool] = {
     "color_iou": True, "color_cosine": True, "color_rgb_distance": False, "coverage_rmse": False, "tone_rmse": False,
     "object_iou": True, "object_cosine": True, "area_error": False, "center_distance": False, "json_valid": True,
 }  # fmt: skip
+"""Which way each metric points; tables, goals and differences of methods ask here."""
 _RGB_DIAGONAL = 441.7  # |white − black|, as the paper's text gives it
 
 Similarity = Callable[[Sequence[str], Sequence[str]], np.ndarray]
@@ -47,6 +48,11 @@ def compare(predicted: Verbalization | None, true: Verbalization, similarity: Si
         "center_distance": center_distance,
         "json_valid": float(predicted is not None),
     }
+
+
+def ahead(ours: Mapping[str, float], theirs: Mapping[str, float]) -> dict[str, float]:
+    """By how much our description of a picture is better than theirs, per metric: positive is better for us; NaN where one has none."""
+    return {name: ours[name] - theirs[name] if up else theirs[name] - ours[name] for name, up in HIGHER_IS_BETTER.items()}
 
 
 def set_iou(a: Sequence[str], b: Sequence[str]) -> float:

@@ -1,12 +1,13 @@
 """From scored pictures to estimates: which candidate each method keeps, and each row of the generation table."""
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
 
 from boig.brief import BUCKETS
 from boig.evaluation import arena
-from boig.evaluation.bootstrap import Estimate, estimate, spearman
+from boig.evaluation.bootstrap import Estimate, difference, estimate, spearman
 from boig.evaluation.distances import compare
 from tasks.evaluate.held_out import SPLITS, Held
 from tasks.evaluate.methods import STEERED, WANTED, Method
@@ -126,6 +127,23 @@ class Table:
         wanted = np.repeat(np.arange(len(BUCKETS)), logs.shape[1])
         return spearman(wanted, inside, self.accounts * len(BUCKETS), seed=self.seed)
 
+    def described(self, likes: dict[str, np.ndarray]) -> dict[str, dict[str, Estimate]]:
+        """Expected likes under the law by wanted bucket, relative to the mean over a brief's three buckets, − 1, and their paired rises.
+
+        Within a brief, since accounts differ by their level, which no bucket can change.
+
+        Args:
+            likes: per bucket (N,), of the same briefs.
+        """
+        values = np.maximum(np.stack([likes[b] for b in BUCKETS]), _LEAST_LIKES)  # (3, N)
+        shares = dict(zip(BUCKETS, values / values.mean(0) - 1, strict=True))
+        return {
+            "by_bucket": {b: estimate(share, self.accounts, seed=self.seed) for b, share in shares.items()},
+            "rises": {
+                f"{a}_to_{b}": difference(shares[b], shares[a], self.accounts, seed=self.seed) for a, b in itertools.pairwise(BUCKETS)
+            },
+        }
+
 
 def tabulate(table: Table, methods: list[Method], described: dict[str, np.ndarray]) -> tuple[dict, dict[str, dict[str, Kept]]]:
     """metrics/evaluate.json without its closing line, and the pictures kept per method and bucket.
@@ -146,7 +164,8 @@ def tabulate(table: Table, methods: list[Method], described: dict[str, np.ndarra
     for name in (n for n in STEERED if n in kept):
         rows[name]["by_bucket"] = {b: _bucket(table, k, shown["base"]) for b, k in kept[name].items()}
         steering[name] = table.steering({b: table.column(k, "likes") for b, k in kept[name].items()})
-    return {"briefs": count, **rows, "steering": {k: v for k, v in steering.items() if v is not None}}, kept
+    told = {"described": table.described(described)} if described else {}
+    return {"briefs": count, **rows, **told, "steering": {k: v for k, v in steering.items() if v is not None}}, kept
 
 
 def _bucket(table: Table, kept: Kept, base: Kept) -> dict:

@@ -22,7 +22,7 @@ from boig.verbalizer.form import ColorShare, ObjectBox, Verbalization
 from tasks.evaluate import held_out, looks, prompts, steps
 from tasks.evaluate.methods import METHODS, chosen
 from tasks.evaluate.paint import from_png, steer, to_png
-from tasks.evaluate.tabulate import keep, real_key
+from tasks.evaluate.tabulate import Table, keep, real_key
 
 ROOT = Path(__file__).parents[2]
 SPLITS = ("train", "train", "judge", "val", "test_time", "test_account")
@@ -146,6 +146,11 @@ def test_whole_stage(world, tmp_path):
     assert base["mismatch_rate"] is None
     assert set(metrics["steering"]) == {"described", "boigllm_prompt", "kpi_guided"}
     assert metrics["steering"]["boigllm_prompt"]["mean"] > 0.5
+    low, medium, high = (metrics["described"]["by_bucket"][b]["mean"] for b in BUCKETS)
+    assert low + medium + high == pytest.approx(0, abs=1e-5)
+    rises = [rise["mean"] for rise in metrics["described"]["rises"].values()]
+    assert rises == pytest.approx([medium - low, high - medium], abs=1e-5)
+    assert any(rises)
     assert ours["rating"]["mean"] > base["rating"]["mean"]
     assert set(ours["by_split"]) == {"test_time", "test_account"}
     json.dumps(metrics, allow_nan=False)
@@ -185,7 +190,18 @@ def test_real_feed_has_no_truth_and_still_a_report(world, tmp_path):
     assert metrics["real"]["true_uplift"] is None
     assert metrics["real"]["prompt_agreement"] is None
     assert metrics["steering"] == {}
+    assert "described" not in metrics
     assert "real feed" in Path("reports/report.html").read_text()
+
+
+def test_levels_of_accounts_do_not_count_in_steering(world):
+    held = steps.ground(section()).held
+    level = np.array([10.0 ** (1 + sorted({h.brief.account for h in held}).index(h.brief.account) % 3) for h in held])
+    table = Table(held, {}, (np.zeros((0, 1)), []), seed=0)
+    found = table.described({"low": 0.5 * level, "medium": level, "high": 1.5 * level})
+    for (name, expected), shown in zip({"low": -0.5, "medium": 0.0, "high": 0.5}.items(), found["by_bucket"].items(), strict=True):
+        assert shown == (name, {"mean": expected, "lo": expected, "hi": expected, "n": len(held)})
+    assert {name: rise["lo"] for name, rise in found["rises"].items()} == {"low_to_medium": 0.5, "medium_to_high": 0.5}
 
 
 def test_briefs_are_held_out_usable_and_reference_pictures_are_others(world):

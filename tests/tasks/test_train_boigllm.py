@@ -96,13 +96,27 @@ def test_describe_and_score(here):
     found = tasks.score(SECTION, {"boigllm": answers}, report)
     assert list(found) == ["val", "test_time", "test_account"]
     for methods in found.values():
+        ahead = methods.pop("ahead")
         assert list(methods) == ["boigllm", "frequency", "neighbor"]
+        assert list(ahead) == ["frequency", "neighbor"]
         for metrics in methods.values():
             assert set(metrics) <= set(HIGHER_IS_BETTER)
             assert metrics["json_valid"]["mean"] == 1
             assert all(e["lo"] <= e["mean"] <= e["hi"] and 0 < e["n"] <= 4 for e in metrics.values())
+        for name, differences in ahead.items():
+            assert_paired(differences, methods["boigllm"], methods[name])
     json.dumps(found, allow_nan=False)
     assert Verbalization.from_json(report.tables["descriptions"][0]["neighbor"])
+
+
+def assert_paired(differences: dict, ours: dict, theirs: dict) -> None:
+    """Positive where ours is better, over the pictures that both define."""
+    assert set(differences) <= set(ours) & set(theirs)
+    for metric, found in differences.items():
+        assert found["n"] <= min(ours[metric]["n"], theirs[metric]["n"])
+        if found["n"] == ours[metric]["n"] == theirs[metric]["n"]:
+            gain = ours[metric]["mean"] - theirs[metric]["mean"]
+            assert found["mean"] == pytest.approx(gain if HIGHER_IS_BETTER[metric] else -gain, abs=1e-5)
 
 
 def test_the_untuned_base_with_worked_examples(here):

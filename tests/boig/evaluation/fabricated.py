@@ -36,6 +36,7 @@ def method_row(rank: int, name: str) -> dict:
 def metrics(methods: tuple[str, ...] = tuple(METHODS)) -> dict[str, dict]:
     """All metrics files of a simulated run."""
     boigllm = {name: {c: estimate(0.4 + 0.02 * i, 0.02) for c in BOIGLLM_COLUMNS} for i, name in enumerate(list(BOIGLLM)[:3])}
+    boigllm["ahead"] = {name: {c: estimate(0.02, 0.01) for c in BOIGLLM_COLUMNS} for name in list(BOIGLLM)[1:3]}
     reward = {
         name: {c: estimate(0.7 - 0.06 * i, 0.03) for c in REWARD_COLUMNS}
         | ({c: estimate(20.0 if c == "interval_width" else 0.9 - 0.06 * i, 0.03) for c in HONESTY_COLUMNS} if i < 3 else {})
@@ -62,6 +63,10 @@ def metrics(methods: tuple[str, ...] = tuple(METHODS)) -> dict[str, dict]:
         },
         "evaluate": {
             "briefs": 240, **{name: method_row(i, name) for i, name in enumerate(methods)}, "steering": {"described": estimate(0.61, 0.04)},
+            "described": {
+                "by_bucket": {"low": estimate(-0.21), "medium": estimate(0.02), "high": estimate(0.19)},
+                "rises": {"low_to_medium": estimate(0.23, 0.03), "medium_to_high": estimate(0.17, 0.03)},
+            },
         },
     }  # fmt: skip
 

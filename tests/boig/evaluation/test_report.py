@@ -72,18 +72,101 @@ def test_missed_goals_are_said_openly():
     assert re.search(r"lower end above 20 %</td><td>\+10 %[^<]*</td><td class=\"strong\">no</td>", page)
 
 
+WORSE = {"color_iou": 0.2, "coverage_rmse": 0.3, "tone_rmse": 0.4, "object_iou": 0.5}
+BETTER = {"color_iou": 0.3, "coverage_rmse": 0.2, "tone_rmse": 0.3, "object_iou": 0.6}
+
+
+def described(means: dict[str, float], half: float = 0.02) -> dict[str, dict]:
+    return {metric: estimate(mean, half) for metric, mean in means.items()}
+
+
+def description_goals(ours: dict, others: dict, ahead: dict | None = None) -> dict:
+    """Goals of the newest posts by metric."""
+    split = {"boigllm": ours, "frequency": others, "neighbor": others} | ({"ahead": ahead} if ahead else {})
+    return {re.split("posts: | better", g.what)[1]: g for g in goals({"train_boigllm": {"test_time": split}})}
+
+
 def test_descriptions_must_beat_both_baselines_on_both_splits():
-    numbers = metrics()
-    rows = {
-        name: {"color_iou": estimate(0.2), "coverage_rmse": estimate(0.3), "object_iou": estimate(0.5)}
-        for name in ("frequency", "neighbor")
+    rows = {name: described(WORSE) for name in ("frequency", "neighbor")}
+    numbers = {
+        "test_time": rows | {"boigllm": described(BETTER)},
+        "test_account": rows | {"boigllm": described(BETTER | {"color_iou": 0.1})},
     }
-    better = {"color_iou": estimate(0.3), "coverage_rmse": estimate(0.2), "object_iou": estimate(0.6)}
-    worse = better | {"color_iou": estimate(0.1)}
-    numbers["train_boigllm"] = {"test_time": rows | {"boigllm": better}, "test_account": rows | {"boigllm": worse}}
-    missed = [g.what for g in goals(numbers) if g.what.startswith("BoigLLM") and not g.reached]
-    assert missed == ["BoigLLM, unseen accounts: color IoU better than account frequency and nearest neighbor"]
-    assert len([g for g in goals(numbers) if g.what.startswith("BoigLLM")]) == 6
+    found = goals({"train_boigllm": numbers})
+    missed = [g.what for g in found if not g.reached]
+    assert missed == ["BoigLLM, unseen accounts: color IoU better than account frequency and nearest neighbor, intervals apart"]
+    assert len(found) == 8
+
+
+def test_intervals_of_descriptions_must_be_apart():
+    reached = description_goals(described(BETTER), described(WORSE))
+    assert [g.reached for g in reached.values()] == [True] * 4
+    assert reached["tone RMSE"].measured == "0.300 against 0.400 and 0.400"
+    wide = description_goals(described(BETTER, 0.06), described(WORSE, 0.06))
+    assert [g.reached for g in wide.values()] == [False] * 4
+    assert wide["color IoU"].measured == "0.300 against 0.200 and 0.200; overlapping"
+
+
+def test_a_clear_paired_difference_of_overlapping_intervals_is_said():
+    clear = {"frequency": described(BETTER, 0.06), "neighbor": {metric: estimate(0.1, 0.089) for metric in BETTER}}
+    unclear = clear | {"frequency": {metric: estimate(0.1, 0.2) for metric in BETTER}}
+    wide = (described(BETTER, 0.06), described(WORSE, 0.06))
+    for goal in description_goals(*wide, clear).values():
+        assert goal.measured.endswith("; overlapping, paired difference from +0.011")
+        assert not goal.reached
+    assert description_goals(*wide, unclear)["object IoU"].measured.endswith("; overlapping")
+
+
+def test_what_is_clearly_worse_does_not_overlap():
+    worse = description_goals(described(WORSE), described(BETTER))
+    assert [(g.reached, "overlapping" in g.measured) for g in worse.values()] == [(False, False)] * 4
+
+
+def test_metrics_without_numbers_have_no_goal():
+    old = {metric: mean for metric, mean in BETTER.items() if metric != "tone_rmse"}
+    assert list(description_goals(described(old), described(WORSE))) == ["color IoU", "coverage RMSE", "object IoU"]
+    assert goals({"train_boigllm": {"test_time": {"boigllm": described(BETTER)}}, "evaluate": {"steering": {}}}) == []
+
+
+@pytest.mark.parametrize(
+    ("means", "half", "rise", "measured", "reached"),
+    [
+        ((-0.2, 0.0, 0.2), 0.05, 0.1, "−20 %, 0 %, +20 % against the brief’s mean", True),
+        ((-0.2, 0.0, 0.2), 0.15, 0.1, "−20 %, 0 %, +20 % against the brief’s mean; overlapping, paired rise from +10 %", False),
+        ((-0.2, 0.0, 0.2), 0.15, 0.25, "−20 %, 0 %, +20 % against the brief’s mean; overlapping", False),
+        ((0.2, 0.0, -0.2), 0.05, 0.1, "+20 %, 0 %, −20 % against the brief’s mean", False),
+    ],
+)
+def test_described_pictures_must_rise_with_the_wanted_bucket(means, half, rise, measured, reached):
+    by_bucket = {bucket: estimate(mean, half) for bucket, mean in zip(("low", "medium", "high"), means, strict=True)}
+    rises = {name: estimate(0.2, rise) for name in ("low_to_medium", "medium_to_high")}
+    (goal,) = goals({"evaluate": {"described": {"by_bucket": by_bucket, "rises": rises}}})
+    assert "from low to medium to high, intervals apart" in goal.what
+    assert (goal.measured, goal.reached) == (measured, reached)
+
+
+@pytest.mark.parametrize(("rank", "reached"), [(0.5, True), (0.499, False)])
+def test_steering_has_a_least_rank_correlation(rank: float, reached: bool):
+    (goal,) = goals({"evaluate": {"steering": {"described": estimate(rank)}}})
+    assert goal.what == "Steering: rank correlation of the wanted bucket with true expected likes at least 0.5"
+    assert goal.reached == reached
+
+
+def test_paired_differences_and_steered_descriptions_are_charts(page):
+    for words in (
+        "Newest posts, paired on the same pictures",
+        "Unseen accounts, paired on the same pictures",
+        "low to medium +23 % (+20 … +26 %), medium to high +17 % (+14 … +20 %)",
+    ):
+        assert words in page
+
+
+def test_paired_differences_are_shares_of_the_other_method():
+    split = {"boigllm": described(BETTER), "frequency": described(WORSE), "ahead": {"frequency": {"coverage_rmse": estimate(0.1, 0.03)}}}
+    ((title, share),) = tables.ahead(split)
+    assert title == "Coverage RMSE: Account’s frequencies"
+    assert share == pytest.approx({"mean": 1 / 3, "lo": 0.07 / 0.3, "hi": 0.13 / 0.3})
+    assert tables.ahead({"boigllm": described(BETTER)}) == []
 
 
 @pytest.mark.parametrize(("covered", "reached"), [(0.879, False), (0.88, True), (0.92, True), (0.921, False)])

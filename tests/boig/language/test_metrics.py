@@ -62,6 +62,16 @@ def test_ranges(a, b):
     assert all(found[n] <= 1 for n in ("color_iou", "color_rgb_distance", "coverage_rmse", "object_iou"))
 
 
+@relaxed
+@given(verbalizations(), verbalizations())
+def test_nothing_is_ahead_of_the_truth(a, b):
+    perfect, guess = metrics.compare(b, b, same), metrics.compare(a, b, same)
+    found = metrics.ahead(perfect, guess)
+    assert list(found) == list(metrics.HIGHER_IS_BETTER)
+    assert all(math.isnan(v) or v >= -1e-6 for v in found.values())
+    assert all(math.isnan(v) or v == -found[name] for name, v in metrics.ahead(guess, perfect).items())
+
+
 def test_nothing_is_worst():
     found = metrics.compare(None, TRUE, same)
     assert (found["json_valid"], found["color_iou"], found["object_iou"], found["color_rgb_distance"]) == (0, 0, 0, 1)
