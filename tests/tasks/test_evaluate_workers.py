@@ -11,6 +11,7 @@ from boig.diffusion.pipeline import adapter_parameters, add_adapter, load_base, 
 from boig.diffusion.settings import Lora, Sampling
 from boig.evaluation.settings import FeatureBackend, TextBackend, Verbalizing
 from boig.params import load
+from boig.reward import service
 from boig.reward.scorer import Scores
 from boig.simulator.law import Law
 from boig.simulator.render import Product, Scene, render
@@ -75,7 +76,7 @@ def law() -> Law:
 
 @pytest.fixture
 def world(tmp_path, monkeypatch, law) -> tuple[Eyes, Brief]:
-    monkeypatch.setattr(score, "Reward", Opinion)
+    monkeypatch.setattr(service, "Reward", Opinion)
     monkeypatch.setattr(score, "Judge", Opinion)
     law.save(tmp_path / "law.json")
     section = load("evaluate", ROOT / "params.yaml")
