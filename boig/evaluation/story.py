@@ -189,6 +189,7 @@ def _reward(found: Findings) -> Part | None:
     )
     shown = (
         *tables.per_split(metrics, tables.REWARD, tables.REWARD_COLUMNS, "Model"),
+        *(tables.ahead(metrics) if any("spearman_ahead" in s.get("reward", {}) for s in metrics.values()) else ()),
         *tables.per_split(metrics, tables.REWARD, tables.HONESTY_COLUMNS, "Model"),
         *tables.by_group(metrics),
     )
