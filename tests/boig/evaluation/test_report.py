@@ -96,7 +96,13 @@ def test_intervals_must_hold_what_they_promise(covered: float, reached: bool):
 
 def test_the_reward_is_shown_with_its_groups_and_mismatched_pairs():
     page = render(story(findings()))
-    for words in ("known food (n = 120)", "Coverage of 90 % intervals", "Picture of another product", "left out of a training"):
+    for words in (
+        "known food (n = 120)",
+        "Coverage of 90 % intervals",
+        "Picture of another product",
+        "left out of a training",
+        "Reward ahead by",
+    ):
         assert words in page
 
 
