@@ -19,7 +19,7 @@ from boig.reporting import Reporter
 from boig.reward import baselines, calibration, design, encoder, engagement, judge_training, mismatched
 from boig.reward.calibration import HeldOut
 from boig.reward.engagement import Engagement
-from boig.reward.measure import Truth, averaged, comparable, errors_together, honesty, matching, ordering
+from boig.reward.measure import Truth, ahead, all_pairs, averaged, comparable, errors_together, honesty, matching, ordering
 from boig.reward.pairs import periods
 from boig.reward.predictions import done, keep, kept, models
 from boig.reward.rows import Posts
@@ -92,7 +92,7 @@ def fit_judge(section: TrainReward, folder: Path, report: Reporter, root: Path =
         return
     leaks.check(root, section.duplicates)
     tables = read(root)
-    shown = pixels(tables, root)
+    shown = pixels(tables, root, ("judge", *SCORED))
     posts = tables.splits["judge"]
     judge = judge_training.train(
         posts.briefs, shown["judge"], posts.kpi, section.judge, folder=folder / "fit_judge", seed=section.seed, report=report
@@ -117,6 +117,10 @@ def fit_controls(section: TrainReward, folder: Path, report: Reporter, boigllm: 
         ("caption_only", baselines.caption_only(train)),
     ):
         keep(folder, name, {s: (predict(tables.splits[s].briefs),) for s in SCORED})
+    if section.controls.picture_ridge and not done(folder, "picture_ridge"):
+        shown = pixels(tables, root, ("train", *SCORED))
+        ridge = baselines.picture_ridge(shown["train"], train.kpi)
+        keep(folder, "picture_ridge", {s: (ridge(shown[s]),) for s in SCORED})
     light = section.model_copy(
         update={"head": section.head.model_copy(update={"members": 1}), "fit": section.fit.model_copy(update={"lora_rank": 0})}
     )
@@ -136,7 +140,7 @@ def fit_controls(section: TrainReward, folder: Path, report: Reporter, boigllm: 
 
 
 def measure(section: TrainReward, folder: Path, root: Path = Path(".")) -> dict:
-    """`<split>.<model>.<metric>` of every model whose predictions are in `folder`, and `<split>.ceiling` where the feed tells it."""
+    """`<split>.<model>.<metric>` of every model with predictions in `folder`; `ceiling` and `ceiling_pairs` where the feed tells them."""
     tables = read(root)
     ceiling = _ceiling(root / section.feed)
     metrics: dict = {}
@@ -151,6 +155,10 @@ def measure(section: TrainReward, folder: Path, root: Path = Path(".")) -> dict:
         metrics[split] = rows | {_SHUFFLED: averaged(draws)}
         judge, reward = (kept(folder, name, split)[0] for name in ("judge", "reward"))
         metrics[split]["judge"]["error_correlation"] = errors_together(judge, reward, truth, section.seed)
+        others = {name: kept(folder, name, split)[0] for name in ("account_mean", "picture_ridge") if name in rows}
+        metrics[split]["reward"]["spearman_ahead"] = {n: ahead(reward, other, truth, section.seed) for n, other in others.items()}
+        if (pairs := all_pairs(reward, truth, section.seed)) is not None:
+            metrics[split]["reward"]["pair_accuracy_all"] = pairs
         group = calibration.groups(posts.briefs, _accounts(tables))
         for name in ("reward", "design_reward"):
             (_, sigma, points), known, unknown = (kept(folder, name, s) for s in (split, "val", _UNKNOWN))
@@ -160,7 +168,7 @@ def measure(section: TrainReward, folder: Path, root: Path = Path(".")) -> dict:
         for name in ("reward", "design_reward", "judge") if len(at) else ():
             own, other = kept(folder, name, split)[-1][at], kept(folder, name, _mismatched(split))[-1]
             metrics[split][name] |= matching(own, other, [accounts[i] for i in at], section.seed)
-        metrics[split] |= {"ceiling": ceiling[split]} if split in ceiling else {}
+        metrics[split] |= {name: values[split] for name, values in ceiling.items() if split in values}
     return metrics
 
 
@@ -275,10 +283,11 @@ def _as_is(posts: Posts) -> Posts:
     return posts
 
 
-def _ceiling(feed: Path) -> dict[str, float]:
-    """Correlation of a perfect predictor with the KPI, per split, where the feed is simulated and says so."""
+def _ceiling(feed: Path) -> dict[str, dict[str, float]]:
+    """Pearson (`ceiling`) and accuracy over all pairs of an account (`ceiling_pairs`) of the law, per split, where the feed says so."""
     path = feed / "ceiling.json"
-    return json.loads(path.read_text())["ceiling"] if path.is_file() else {}
+    found = json.loads(path.read_text()) if path.is_file() else {}
+    return {name: found.get(key, {}) for name, key in (("ceiling", "ceiling"), ("ceiling_pairs", "pair_accuracy"))}
 
 
 def _fresh(folder: Path) -> None:

@@ -10,7 +10,8 @@ from boig.language.metrics import HIGHER_IS_BETTER
 UPLIFT, UPLIFT_LOW = 0.30, 0.20
 DIVERSITY = 0.7
 AGREEMENT_SLACK = 0.05
-CEILING_SHARE = 0.80
+CEILING_SHARE = {"test_time": 0.90, "test_account": 0.80}
+PAIRS_SHARE = 0.93
 COVERAGE = (0.88, 0.92)
 MINUTES, GIGABYTES, NOOP_SECONDS = 30, 8, 5
 STEERING = 0.5
@@ -64,12 +65,13 @@ def _generation_goals(evaluate: Mapping) -> list[Goal]:
 
 def _reward_goals(reward: Mapping) -> list[Goal]:
     """The reward against the ceiling of a perfect predictor and simpler ones, and what its intervals hold."""
-    split = reward.get("test_time", {})
-    ceiling, pearson = mean_of(split.get("ceiling")), mean_of(split.get("reward", {}).get("pearson"))
     found = []
-    if ceiling is not None and pearson is not None:
-        measured = f"{pearson:.3f} against {ceiling:.3f}, {percent(pearson / ceiling)}"
-        found.append(Goal("Reward: Pearson on the newest posts at least 0.80 × ceiling", measured, pearson >= CEILING_SHARE * ceiling))
+    for name, where in _SPLITS.items():
+        split = reward.get(name, {})
+        found += _share(split, "pearson", "ceiling", CEILING_SHARE[name], f"Reward, {where}: Pearson")
+        found += _share(split, "pair_accuracy_all", "ceiling_pairs", PAIRS_SHARE, f"Reward, {where}: accuracy over all pairs of an account")
+    split = reward.get("test_time", {})
+    if {"reward", "ceiling"} <= set(split):
         found += [_below_reward(split, name, title) for name, title in (("account_mean", "account mean"), ("context_only", "context only"))]
     for name, where in _SPLITS.items():
         covered = mean_of(reward.get(name, {}).get("reward", {}).get("coverage_90"))
@@ -77,6 +79,15 @@ def _reward_goals(reward: Mapping) -> list[Goal]:
             reached = COVERAGE[0] <= covered <= COVERAGE[1]
             found.append(Goal(f"Reward, {where}: 90 % intervals hold 88 to 92 % of the posts", f"{100 * covered:.1f} %", reached))
     return found
+
+
+def _share(split: Mapping, metric: str, bound: str, share: float, what: str) -> list[Goal]:
+    """The reward's metric against what the law itself reaches; none where one of them is missing."""
+    ours, law = mean_of(split.get("reward", {}).get(metric)), mean_of(split.get(bound))
+    if ours is None or law is None:
+        return []
+    measured = f"{ours:.3f} against {law:.3f}, {percent(ours / law)}"
+    return [Goal(f"{what} at least {share:.2f} × the law’s", measured, ours >= share * law)]
 
 
 def _below_reward(split: Mapping, name: str, title: str) -> Goal:

@@ -41,6 +41,12 @@ def _reward(metrics: Mapping[str, Mapping]) -> str:
     return "\n".join([order, worth, *(f"{said}\n" for said in ranges)])
 
 
+def _eoig(metrics: Mapping[str, Mapping]) -> str:
+    values = metrics["train_reward"]
+    shown = tables.reward_ahead({split: values[split] for split in TESTS if split in values})
+    return "\n\n".join(map(tables.markdown, shown)) + "\n"
+
+
 def _boigllm(metrics: Mapping[str, Mapping]) -> str:
     return _splits(metrics["train_boigllm"], tables.BOIGLLM, tables.BOIGLLM_COLUMNS, tables.DESCRIBED, "Method")
 
@@ -77,6 +83,7 @@ def _ceiling(metrics: Mapping[str, Mapping]) -> str:
 BLOCKS: dict[str, tuple[Callable[[Mapping[str, Mapping]], str], tuple[str, ...]]] = {
     "results": (_results, ("evaluate",)),
     "arena": (_results, ("evaluate",)),
+    "eoig": (_eoig, ("train_reward",)),
     "reward": (_reward, ("train_reward",)),
     "boigllm": (_boigllm, ("train_boigllm",)),
     "goals": (_goals, ("train_reward", "train_boigllm", "evaluate", "run")),
@@ -84,7 +91,8 @@ BLOCKS: dict[str, tuple[Callable[[Mapping[str, Mapping]], str], tuple[str, ...]]
     "variance": (_ceiling, ("simulate",)),
     "grid": (_grid, ()),
 }
-"""Block name → how it is written, and the metrics files it needs. `arena` reads metrics/arena/, all others metrics/."""
+"""Block name → how it is written, and the metrics files it needs. Those of `_PROFILES` read metrics/<name>/, all others metrics/."""
+_PROFILES = ("arena", "eoig")
 
 
 def fill(text: str, metrics: Path) -> str:
@@ -104,7 +112,7 @@ def fill(text: str, metrics: Path) -> str:
         if name not in BLOCKS:
             raise ValueError(f"block {name!r} is unknown; use one of {', '.join(BLOCKS)}")
         write, needs = BLOCKS[name]
-        folder = metrics / "arena" if name == "arena" else metrics
+        folder = metrics / name if name in _PROFILES else metrics
         return found[1] + write({stage: _load(folder / f"{stage}.json") for stage in needs}) + found[4]
 
     return _BLOCK.sub(body, text)

@@ -201,6 +201,7 @@ def _reward(found: Findings) -> Part | None:
     )
     shown = (
         *tables.per_split(metrics, tables.REWARD, tables.REWARD_COLUMNS, "Model"),
+        *(tables.reward_ahead(metrics) if any("spearman_ahead" in s.get("reward", {}) for s in metrics.values()) else ()),
         *tables.per_split(metrics, tables.REWARD, tables.HONESTY_COLUMNS, "Model"),
         *tables.by_group(metrics),
     )
@@ -214,7 +215,7 @@ def _boigllm(found: Findings) -> Part | None:
     text = "From account, time, caption and KPI to how the picture should look, compared with how the post’s picture did look."
     blocks: list[Block] = [*tables.per_split(metrics, tables.BOIGLLM, tables.BOIGLLM_COLUMNS, "Method")]
     for split, where in tables.SPLITS.items():
-        if rows := tables.ahead(metrics.get(split, {})):
+        if rows := tables.described_ahead(metrics.get(split, {})):
             svg = charts.intervals(rows, label="BoigLLM better by, %", zero=0.0, percent=True)
             note = (
                 f"{where.capitalize()}, paired on the same pictures, in % of the other method’s mean; right of the line BoigLLM is better."

@@ -54,10 +54,13 @@ REWARD: dict[str, str] = {
     "account_mean": "Account mean",
     "context_gbm": "Boosting on context",
     "caption_only": "Caption only",
+    "picture_ridge": "Ridge on ImageNet features",
     "picture_only": "Picture only",
     "context_only": "Context only",
     "shuffled": "Trained on shuffled KPI",
 }
+RIVALS = ("reward", "account_mean", "picture_ridge", "context_gbm", "judge")
+"""Rows of the table that says how far the reward is ahead."""
 REWARD_COLUMNS: dict[str, Format] = {
     "pearson": Format("Pearson", decimals(3), "up"),
     "spearman": Format("Spearman", decimals(3), "up"),
@@ -131,7 +134,7 @@ def per_split(metrics: Mapping, names: Mapping[str, str], columns: Mapping[str, 
     ]
 
 
-def ahead(split: Mapping) -> list[tuple[str, dict[str, float]]]:
+def described_ahead(split: Mapping) -> list[tuple[str, dict[str, float]]]:
     """By how much BoigLLM is better than each other method on the same pictures, positive is better, as shares of that method's mean.
 
     Args:
@@ -149,6 +152,20 @@ def ahead(split: Mapping) -> list[tuple[str, dict[str, float]]]:
         for name, found in split.get("ahead", {}).items()
         if name in BOIGLLM and metric in found and split[name][metric]["mean"] > 0
     ]
+
+
+def reward_ahead(metrics: Mapping) -> list[TableBlock]:
+    """Spearman of the reward and its rivals, and how far it is ahead of them on the same posts, one table per split that has rows."""
+    columns = {"spearman": REWARD_COLUMNS["spearman"], "ahead": Format("Reward ahead by", decimals(3))}
+    found = []
+    for split, title in SPLITS.items():
+        rows = metrics.get(split, {})
+        by = rows.get("reward", {}).get("spearman_ahead", {})
+        values = {name: {"spearman": rows[name]["spearman"], "ahead": by.get(name)} for name in RIVALS if name in rows}
+        if values:
+            n = next(iter(values.values()))["spearman"]["n"]
+            found.append(block(values, REWARD, columns, f"Model – {title} (n = {n:,})"))
+    return found
 
 
 def by_group(metrics: Mapping) -> list[TableBlock]:

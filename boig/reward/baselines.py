@@ -1,4 +1,4 @@
-"""What a reward has to beat: the account's mean, gradient boosting on everything but the picture, the caption alone."""
+"""What a reward has to beat: the account's mean, gradient boosting on everything but the picture, caption or picture alone."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -8,9 +8,11 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from boig.brief import Brief
 from boig.reward.rows import Posts
+from boig.verbalizer.activation_detector import ActivationDetector
 
 Predictor = Callable[[Sequence[Brief]], np.ndarray]
 """Briefs → expected KPI, (N,)."""
@@ -50,6 +52,24 @@ def caption_only(train: Posts) -> Predictor:
     model = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), min_df=2, token_pattern=r"\S+"), RidgeCV(np.geomspace(0.1, 300, 12)))
     model.fit([_text(b) for b in train.briefs], train.kpi)
     return lambda briefs: model.predict([_text(b) for b in briefs])
+
+
+def picture_ridge(pictures: np.ndarray, kpi: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Ridge regression on what an ImageNet MobileNetV2 sees: 1,280 features before its classifier, standardized.
+
+    Args:
+        pictures: of split train, uint8 (N, H, W, 3).
+        kpi: (N,) 0–100.
+
+    Returns:
+        Pictures → expected KPI, (M,).
+
+    Raises:
+        FileNotFoundError: the packaged weights are not installed.
+    """
+    net = ActivationDetector.load(None, 1.0)
+    model = make_pipeline(StandardScaler(), RidgeCV(np.geomspace(1, 1e6, 19))).fit(net.features(pictures), kpi)
+    return lambda shown: model.predict(net.features(shown)) if len(shown) else np.zeros(0)
 
 
 def _text(brief: Brief) -> str:

@@ -53,6 +53,38 @@ def ordering(mean: np.ndarray, truth: Truth, seed: int) -> dict[str, Estimate]:
     return out
 
 
+def ahead(one: np.ndarray, other: np.ndarray, truth: Truth, seed: int) -> Estimate:
+    """Spearman of one model minus that of another on the same posts, (N,) scores each, resampled together.
+
+    A constant score, such as the account mean for accounts never seen, has no rank information and counts as 0.
+    """
+
+    def difference(a: np.ndarray, b: np.ndarray, kpi: np.ndarray) -> float:
+        return _spearman(a, kpi) - _spearman(b, kpi)
+
+    return bootstrap.statistic(difference, (one, other, truth.kpi), truth.accounts, seed=seed)
+
+
+def all_pairs(mean: np.ndarray, truth: Truth, seed: int) -> Estimate | None:
+    """Share of all pairs of one account's posts, with different KPI, in the right order (ties count half); None without such pairs.
+
+    `pair_accuracy` of `ordering` is over pairs of one period, which are the ones that training compares; the feed tells what its law
+    reaches over all pairs of an account, and only this number can be set against that.
+    """
+    names = np.array(truth.accounts)
+    right, total = [], []
+    for account in np.unique(names):
+        ours, kpi = mean[names == account], truth.kpi[names == account]
+        a, b = np.triu_indices(len(kpi), 1)
+        sign = np.sign(kpi[a] - kpi[b])
+        right.append(float(((np.sign(ours[a] - ours[b]) * sign + 1) / 2)[sign != 0].sum()))
+        total.append(float((sign != 0).sum()))
+    if not sum(total):
+        return None
+    found = bootstrap.ratio(right, total, np.unique(names).tolist(), seed=seed)
+    return Estimate(mean=found["mean"], lo=found["lo"], hi=found["hi"], n=int(sum(total)))
+
+
 def errors_together(one: np.ndarray, other: np.ndarray, truth: Truth, seed: int) -> Estimate:
     """Pearson of two models' errors, (N,) scores each on the KPI's scale.
 
@@ -125,6 +157,12 @@ def averaged(draws: Sequence[dict[str, Estimate]]) -> dict:
     if len(draws) > 1:
         out["pearson_spread"] = tidy(float(np.std([d["pearson"]["mean"] for d in draws], ddof=1)))
     return out
+
+
+def _spearman(a: np.ndarray, b: np.ndarray) -> float:
+    x, y = (rankdata(v) - (len(v) + 1) / 2 for v in (a, b))
+    spread = float(np.sqrt((x @ x) * (y @ y)))
+    return float(x @ y) / spread if spread > 0 else 0.0
 
 
 def _ranks_within(values: np.ndarray, accounts: Sequence[str]) -> np.ndarray:

@@ -85,6 +85,8 @@ class Controls(Section):
 
     shuffles: Count
     """Trainings on permuted KPI, each with its own permutation and start; their mean is reported, which should be near 0."""
+    picture_ridge: bool
+    """Also ridge regression on ImageNet features of the pictures: a plain rival on real pictures, of little meaning on rendered ones."""
 
 
 class Weights(Section):

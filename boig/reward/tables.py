@@ -1,6 +1,7 @@
 """The tables that reward and judge are trained on and measured by: posts joined with what their pictures show, and with the pixels."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,9 +61,9 @@ def read(root: Path = Path(".")) -> Tables:
     return Tables(splits, pictures)
 
 
-def pixels(tables: Tables, root: Path) -> dict[str, np.ndarray]:
-    """Pixels of judge and scored splits, uint8 (N, H, W, 3); one size for all, that of the first picture."""
-    wanted = {name for s in ("judge", *SCORED) for name in tables.picture_ids[s]}
+def pixels(tables: Tables, root: Path, splits: Sequence[str]) -> dict[str, np.ndarray]:
+    """Pixels of these splits, uint8 (N, H, W, 3); one size for all, that of the first picture."""
+    wanted = {name for s in splits for name in tables.picture_ids[s]}
     table = PICTURES.read(root)
     png = {k: v for k, v in zip(table["picture_id"].to_pylist(), table["png"].to_pylist(), strict=True) if k in wanted}
     size: tuple[int, int] | None = None
@@ -73,7 +74,7 @@ def pixels(tables: Tables, root: Path) -> dict[str, np.ndarray]:
         decoded[name] = np.asarray(picture if picture.size == size else picture.resize(size, Image.Resampling.BOX))
     height, width = (size[1], size[0]) if size else (1, 1)
     empty = np.zeros((0, height, width, 3), dtype=np.uint8)
-    return {s: np.stack([decoded[n] for n in tables.picture_ids[s]]) if tables.picture_ids[s] else empty for s in ("judge", *SCORED)}
+    return {s: np.stack([decoded[n] for n in tables.picture_ids[s]]) if tables.picture_ids[s] else empty for s in splits}
 
 
 def _brief(row: dict) -> Brief:

@@ -18,7 +18,8 @@ from tests.boig.reward import small
 
 SECTION = small.section(epochs=4)
 MODELS = {
-    "reward", "design_reward", "judge", "account_mean", "context_gbm", "caption_only", "picture_only", "context_only", "shuffled",
+    "reward", "design_reward", "judge", "account_mean", "context_gbm", "caption_only", "picture_ridge", "picture_only",
+    "context_only", "shuffled",
 }  # fmt: skip
 
 
@@ -47,19 +48,39 @@ def metrics(root: Path) -> dict:
 def test_the_table_has_every_model_on_every_split(metrics: dict):
     assert set(metrics) == {"val", "test_time", "test_account"}
     for split in metrics.values():
-        assert set(split) == MODELS | {"ceiling"}
+        assert set(split) == MODELS | {"ceiling", "ceiling_pairs"}
         for name in MODELS:
             row = dict(split[name])
             wanted = {"pearson", "spearman", "spearman_within", "pair_accuracy"}
             wanted |= {"coverage_90", "interval_width", "ece"} if name in ("reward", "design_reward") else set()
             wanted |= {"matched", "mismatched", "mismatch_auc"} if name in ("reward", "design_reward", "judge") else set()
-            by_group = row.pop("coverage_by_group", {})
+            wanted |= {"pair_accuracy_all"} if name == "reward" else set()
+            by_group, ahead = row.pop("coverage_by_group", {}), row.pop("spearman_ahead", {})
+            assert set(ahead) == ({"account_mean", "picture_ridge"} if name == "reward" else set())
             assert bool(by_group) == (name in ("reward", "design_reward"))
             assert row.pop("pearson_spread", 0) >= 0
             assert set(row) == wanted | ({"error_correlation"} if name == "judge" else set())
-            estimates = [*row.values(), *(e for group in by_group.values() for e in group.values())]
+            estimates = [*row.values(), *ahead.values(), *(e for group in by_group.values() for e in group.values())]
             assert all(e["lo"] <= e["mean"] <= e["hi"] for e in estimates)
     json.dumps(metrics, allow_nan=False)
+
+
+def test_the_reward_is_ahead_by_the_difference_of_the_rows(metrics: dict):
+    for split in metrics.values():
+        for name, difference in split["reward"]["spearman_ahead"].items():
+            assert difference["mean"] == pytest.approx(split["reward"]["spearman"]["mean"] - split[name]["spearman"]["mean"], abs=1e-5)
+
+
+def test_the_ridge_is_there_where_asked_for_and_is_not_fitted_twice(root: Path, metrics: dict, tmp_path: Path, monkeypatch):
+    shutil.copytree(root / "work", tmp_path / "work")
+    monkeypatch.setattr(tasks.baselines, "picture_ridge", None)
+    tasks.fit_controls(SECTION, tmp_path / "work", Silent(), root / small.BOIGLLM, root)
+    assert np.array_equal(kept(tmp_path / "work", "picture_ridge", "val"), kept(root / "work", "picture_ridge", "val"))
+    (tmp_path / "work/predictions/picture_ridge.npz").unlink()
+    without = SECTION.model_copy(update={"controls": SECTION.controls.model_copy(update={"picture_ridge": False})})
+    tasks.fit_controls(without, tmp_path / "work", Silent(), root / small.BOIGLLM, root)
+    measured = tasks.measure(without, tmp_path / "work", root)
+    assert all("picture_ridge" not in split and set(split["reward"]["spearman_ahead"]) == {"account_mean"} for split in measured.values())
 
 
 def test_coverage_by_group_knows_who_was_seen(metrics: dict):

@@ -42,6 +42,7 @@ def metrics(methods: tuple[str, ...] = tuple(METHODS)) -> dict[str, dict]:
         | ({c: estimate(20.0 if c == "interval_width" else 0.9 - 0.06 * i, 0.03) for c in HONESTY_COLUMNS} if i < 3 else {})
         for i, name in enumerate(REWARD)
     }
+    reward["reward"]["spearman_ahead"] = {name: estimate(0.2) for name in ("account_mean", "picture_ridge")}
     reward["reward"]["coverage_by_group"] = {
         f"known {name}": {"coverage_90": estimate(0.85 + 0.04 * i, 0.03, 120), "interval_width": estimate(60.0)}
         for i, name in enumerate(("food", "tech"))
@@ -54,7 +55,7 @@ def metrics(methods: tuple[str, ...] = tuple(METHODS)) -> dict[str, dict]:
         },
         "verbalize": {"rows_in": 5800, "ok": 5797, "failed": 3, "label_accuracy": 0.98, "mean_iou": 0.83},
         "train_boigllm": dict.fromkeys(("test_time", "test_account"), boigllm),
-        "train_reward": {split: reward | {"ceiling": 0.78} for split in ("test_time", "test_account")},
+        "train_reward": {split: reward | {"ceiling": 0.78, "ceiling_pairs": 0.8} for split in ("test_time", "test_account")},
         "align_boigsd": {
             name: {
                 "wall_s": 212.4, "pictures": 3200, "unet_forwards": 64000, "reward_calls": 3200, "start_ratio_error": 0.0,

@@ -47,6 +47,8 @@ def test_writes_then_checks_then_fails_on_stale_numbers(folder):
 def test_every_block_can_be_written(folder):
     (folder / "metrics" / "arena").mkdir()
     (folder / "metrics" / "arena" / "evaluate.json").write_text((folder / "metrics" / "evaluate.json").read_text())
+    (folder / "metrics" / "eoig").mkdir()
+    (folder / "metrics" / "eoig" / "train_reward.json").write_text((folder / "metrics" / "train_reward.json").read_text())
     (folder / "metrics" / "run.json").write_text(json.dumps({"wall_s": 1500.0, "peak_rss_gb": 6.2, "noop_s": 3.1, "cores": 2}))
     text = "".join(f"<!-- {name}:start -->\n<!-- {name}:end -->\n" for name in BLOCKS)
     filled = fill(text, folder / "metrics")
@@ -62,6 +64,23 @@ def test_every_block_can_be_written(folder):
         "in “known food”",
     ):
         assert words in filled
+
+
+def test_the_block_of_real_pictures_holds_with_and_without_the_new_rows(folder):
+    block = "<!-- eoig:start -->\n<!-- eoig:end -->\n"
+    (folder / "metrics" / "eoig").mkdir()
+    place, values = folder / "metrics" / "eoig" / "train_reward.json", metrics()["train_reward"]
+    values["test_time"]["reward"]["spearman_ahead"] = {"account_mean": {"mean": 0.123, "lo": 0.02, "hi": 0.2, "n": 40}}
+    place.write_text(json.dumps(values))
+    assert "| Reward ahead by |" in fill(block, folder / "metrics")
+    assert "0.123 (0.020 … 0.200)" in fill(block, folder / "metrics")
+    for split in values.values():
+        del split["picture_ridge"]
+        split["reward"].pop("spearman_ahead", None)
+    place.write_text(json.dumps(values))
+    filled = fill(block, folder / "metrics")
+    assert "Reward ahead by" not in filled
+    assert "| Account mean |" in filled
 
 
 def test_unknown_block_and_missing_file(folder):

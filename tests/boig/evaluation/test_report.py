@@ -163,10 +163,10 @@ def test_paired_differences_and_steered_descriptions_are_charts(page):
 
 def test_paired_differences_are_shares_of_the_other_method():
     split = {"boigllm": described(BETTER), "frequency": described(WORSE), "ahead": {"frequency": {"coverage_rmse": estimate(0.1, 0.03)}}}
-    ((title, share),) = tables.ahead(split)
+    ((title, share),) = tables.described_ahead(split)
     assert title == "Coverage RMSE: Account’s frequencies"
     assert share == pytest.approx({"mean": 1 / 3, "lo": 0.07 / 0.3, "hi": 0.13 / 0.3})
-    assert tables.ahead({"boigllm": described(BETTER)}) == []
+    assert tables.described_ahead({"boigllm": described(BETTER)}) == []
 
 
 @pytest.mark.parametrize(("covered", "reached"), [(0.879, False), (0.88, True), (0.92, True), (0.921, False)])
@@ -179,7 +179,13 @@ def test_intervals_must_hold_what_they_promise(covered: float, reached: bool):
 
 def test_the_reward_is_shown_with_its_groups_and_mismatched_pairs():
     page = render(story(findings()))
-    for words in ("known food (n = 120)", "Coverage of 90 % intervals", "Picture of another product", "left out of a training"):
+    for words in (
+        "known food (n = 120)",
+        "Coverage of 90 % intervals",
+        "Picture of another product",
+        "left out of a training",
+        "Reward ahead by",
+    ):
         assert words in page
 
 

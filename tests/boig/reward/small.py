@@ -22,7 +22,8 @@ def section(**fit: object) -> TrainReward:
         "features": {"max_labels": 16, "max_words": 48},
         "head": {"members": 2, "hidden": 8, "rank": 4, "dropout": 0.1, "text_dropout": 0.2},
         "trees": {"weight": 0.3, "rounds": 20, "learning_rate": 0.1, "leaves": 4, "min_posts": 5, "l2": 1.0},
-        "fit": rule | fit, "unknown_folds": 2, "controls": {"shuffles": 2}, "weights": {"engagement": 1.0, "design": 0.0, "mismatch": 0.0},
+        "fit": rule | fit, "unknown_folds": 2, "controls": {"shuffles": 2, "picture_ridge": True},
+        "weights": {"engagement": 1.0, "design": 0.0, "mismatch": 0.0},
         "judge": {
             "members": 1, "channels": 4, "epochs": 4, "batch_size": 16, "learning_rate": 3e-3, "weight_decay": 0.05, "dropout": 0.1,
             "side": 16, "max_words": 24, "word_loss": 0.3, "checkpoints": 4,

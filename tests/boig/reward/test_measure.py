@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from boig.reward.calibration import Calibration
-from boig.reward.measure import Truth, averaged, comparable, errors_together, honesty, matching, ordering
+from boig.reward.measure import Truth, ahead, all_pairs, averaged, comparable, errors_together, honesty, matching, ordering
+from boig.simulator.ceiling import pair_accuracy
 
 
 def _truth(n: int = 200) -> tuple[Truth, np.ndarray]:
@@ -38,6 +39,34 @@ def test_pairs_are_of_one_account_and_one_period():
     first, second = comparable(["a", "a", "b", "a"], np.array([0, 0, 0, 1]), np.array([1.0, 2.0, 3.0, 4.0]))
     assert list(zip(first.tolist(), second.tolist(), strict=True)) == [(0, 1)]
     assert len(comparable(["a", "a"], np.array([0, 0]), np.array([1.0, 1.0]))[0]) == 0
+
+
+def test_all_pairs_of_an_account_are_counted_whatever_their_period():
+    truth = Truth(np.array([1.0, 2.0, 3.0, 3.0, 9.0]), ["a", "a", "a", "a", "b"], np.zeros(0, int), np.zeros(0, int))
+    found = all_pairs(np.array([1.0, 3.0, 2.0, 1.0, 0.0]), truth, seed=0)
+    assert found is not None
+    assert found["n"] == 5  # two posts of a have the same KPI, b has one post
+    assert found["mean"] == pytest.approx((1 + 1 + 0.5 + 0 + 0) / 5, abs=1e-5)
+    assert all_pairs(np.zeros(2), Truth(np.ones(2), ["a", "a"], *comparable([], np.zeros(0), np.zeros(0))), seed=0) is None
+
+
+def test_all_pairs_agree_with_the_number_that_the_feed_tells_of_its_law():
+    truth, noise = _truth()
+    found = all_pairs(truth.kpi + 30 * noise, truth, seed=0)
+    assert found is not None
+    assert found["mean"] == pytest.approx(pair_accuracy(truth.kpi + 30 * noise, truth.kpi, np.array(truth.accounts)), abs=1e-5)
+    assert found["lo"] < found["mean"] < found["hi"]
+
+
+def test_ahead_is_the_paired_difference_of_rank_correlations():
+    truth, noise = _truth()
+    good, flat = truth.kpi + 20 * noise, np.full(200, 7.0)
+    same, over_flat, back = (ahead(a, b, truth, seed=0) for a, b in ((good, good), (good, flat), (flat, good)))
+    assert (same["mean"], same["lo"], same["hi"]) == (0, 0, 0)
+    assert over_flat["mean"] == pytest.approx(ordering(good, truth, seed=0)["spearman"]["mean"], abs=1e-5)
+    assert back["mean"] == -over_flat["mean"]
+    better = ahead(truth.kpi, good, truth, seed=0)
+    assert 0 < better["lo"] <= better["mean"] <= better["hi"]
 
 
 def test_intervals_are_cut_to_what_a_kpi_can_be():
