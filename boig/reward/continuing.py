@@ -22,7 +22,7 @@ from boig.reward import batches
 from boig.reward.model import pool
 
 LENGTH = 32  # beginnings are rounded up to a multiple of this: a rest meets fewer shapes, and padding among keys costs little
-ROWS = 16  # rests per batch, twice those of whole texts: they are half as long
+ROWS = 32  # rests per batch: shorter than the whole texts for which `batches.ROWS` is chosen
 HELD = 64  # beginnings whose keys and values are held at a time: 64 of 200 tokens take half a gigabyte in a model of 135 M
 
 

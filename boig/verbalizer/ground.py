@@ -54,7 +54,7 @@ def outside(height: int, width: int, boxes: list[Box]) -> np.ndarray:
     mask = np.ones((height, width), bool)
     for box in boxes:
         mask[_cut(box, height, width, _MARGIN)] = False
-    if mask.mean() < _LEAST_LEFT:
+    if np.count_nonzero(mask) / mask.size < _LEAST_LEFT:
         mask[:] = True
         edge = max(1, min(height, width) // 16)
         mask[edge:-edge, edge:-edge] = False
