@@ -146,9 +146,9 @@ class Future:
 
 
 class ActorPool:
-    """Ray actors of one class, called in turn. `submit` does not wait, so that the caller can work while they do."""
+    """Ray actors of one kind, called in turn. `submit` does not wait, so that the caller can work while they do."""
 
-    def __init__(self, worker: type, worker_args: dict, *, size: int, cpus: float, gpus: float = 0):
+    def __init__(self, worker: Callable[..., Callable], worker_args: dict, *, size: int, cpus: float, gpus: float = 0):
         """Start `size` actors, each `worker(**worker_args)` with its own share of cores and GPUs."""
         _connect(cpus, gpus)
         actor = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=MAX_RESTARTS, max_task_retries=MAX_RESTARTS)(_Actor)

@@ -11,6 +11,7 @@ a chat template's control token is escaped (`<|` becomes `\\u003c|`), so that te
 
 import json
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -58,8 +59,13 @@ def content_prompt(brief: Brief, bucket: str, kpi: int) -> str:
 
 def behavior_prompt(brief: Brief, verbalization: Verbalization) -> str:
     """The line that asks for the response to a picture."""
-    head = _line({"task": "behavior", **_context(brief)})
-    return f'{head[:-1]},"picture":{_escape(verbalization.to_json())}}}'
+    return _behavior(_behavior_head(brief), verbalization)
+
+
+def behavior_prompts(briefs: Sequence[Brief], verbalizations: Sequence[Verbalization]) -> list[str]:
+    """`behavior_prompt` of N pictures; what a brief says is written once."""
+    heads = {brief: _behavior_head(brief) for brief in dict.fromkeys(briefs)}
+    return [_behavior(heads[brief], v) for brief, v in zip(briefs, verbalizations, strict=True)]
 
 
 def behavior_answer(bucket: str, kpi: int) -> str:
@@ -131,6 +137,14 @@ def picture_prompt(caption: str, account: str = "") -> str:
     """
     words = " ".join(_HASHTAG.sub(" ", _MASK.sub(" ", caption)).split())
     return words or (f"a picture by {account}" if account else "")
+
+
+def _behavior_head(brief: Brief) -> str:
+    return _line({"task": "behavior", **_context(brief)})
+
+
+def _behavior(head: str, verbalization: Verbalization) -> str:
+    return f'{head[:-1]},"picture":{_escape(verbalization.to_json())}}}'
 
 
 def _context(brief: Brief) -> dict:

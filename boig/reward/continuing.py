@@ -21,7 +21,8 @@ from transformers.cache_utils import DynamicLayer
 from boig.reward import batches
 from boig.reward.model import pool
 
-LENGTH = 48  # beginnings are rounded up to a multiple of this: a rest meets fewer shapes, and padding among keys costs little
+LENGTH = 32  # beginnings are rounded up to a multiple of this: a rest meets fewer shapes, and padding among keys costs little
+ROWS = 32  # rests per batch: shorter than the whole texts for which `batches.ROWS` is chosen
 HELD = 64  # beginnings whose keys and values are held at a time: 64 of 200 tokens take half a gigabyte in a model of 135 M
 
 
@@ -46,7 +47,6 @@ class _Begun:
     """(G, D) float32: sum of the hidden states."""
 
 
-@torch.no_grad()
 def pooled(backbone: nn.Module, prompts: Prompts, pad: int) -> torch.Tensor:
     """As `boig.reward.model.pool` of each prompt: (N, 2 D) float32 on the CPU.
 
@@ -57,6 +57,13 @@ def pooled(backbone: nn.Module, prompts: Prompts, pad: int) -> torch.Tensor:
         pad: token to fill up with.
     """
     out = torch.zeros(len(prompts.ids), 2 * backbone.config.hidden_size)
+    with torch.inference_mode():  # `out` comes from outside: heads are trained on it
+        _fill(out, backbone, prompts, pad)
+    return out
+
+
+def _fill(out: torch.Tensor, backbone: nn.Module, prompts: Prompts, pad: int) -> None:
+    """Write the pooled states of N prompts into (N, 2 D)."""
     device = next(backbone.parameters()).device
     groups: dict[tuple[int, ...], list[int]] = {}
     for i, (ids, start) in enumerate(zip(prompts.ids, prompts.starts, strict=True)):
@@ -73,7 +80,6 @@ def pooled(backbone: nn.Module, prompts: Prompts, pad: int) -> torch.Tensor:
         for some in (same[n : n + HELD] for n in range(0, len(same), HELD)):
             for at, states in _pool_rest(backbone, some, [groups[begin] for begin in some], prompts, pad, device):
                 out[at] = states.cpu()
-    return out
 
 
 def _pool_rest(
@@ -82,7 +88,7 @@ def _pool_rest(
     """Positions in `prompts` and their pooled states (b, 2 D), batch by batch; `members[g]` are the prompts that go on from `begins[g]`."""
     begun = _begin(backbone, begins, pad, device)
     rows = [(g, i) for g, mine in enumerate(members) for i in mine]
-    for at, ids, mask in batches.fixed([prompts.ids[i][prompts.starts[i] :] for _, i in rows], pad, device):
+    for at, ids, mask in batches.fixed([prompts.ids[i][prompts.starts[i] :] for _, i in rows], pad, device, ROWS):
         filled = at + [at[0]] * (len(ids) - len(at))
         of = torch.tensor([rows[i][0] for i in filled], device=device)  # (R,)
         seen = torch.cat([begun.mask[of], mask], dim=1)  # (R, W + T)

@@ -10,7 +10,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from boig.brief import Brief
-from boig.language.prompts import behavior_prompt, for_model
+from boig.language.prompts import behavior_prompts, for_model
 from boig.reward import continuing
 from boig.reward.continuing import Prompts
 from boig.reward.features import ContextSpace, PictureSpace
@@ -78,7 +78,7 @@ def anonymous(brief: Brief) -> Brief:
 
 def tokens(briefs: Sequence[Brief], verbalizations: Sequence[Verbalization], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
     """Token ids of the behavior prompts."""
-    texts = [for_model(behavior_prompt(b, v), tokenizer) for b, v in zip(briefs, verbalizations, strict=True)]
+    texts = [for_model(prompt, tokenizer) for prompt in behavior_prompts(briefs, verbalizations)]
     # A chat template has written its own special tokens.
     return tokenizer(texts, add_special_tokens=tokenizer.chat_template is None)["input_ids"] if texts else []
 

@@ -144,7 +144,7 @@ def _one_hot(value: str, vocabulary: tuple[str, ...]) -> np.ndarray:
 
 def _multi_hot(text: str, vocabulary: tuple[str, ...]) -> np.ndarray:
     present = set(words(text))
-    return np.array([float(w in present) for w in vocabulary])
+    return np.array([w in present for w in vocabulary], dtype=float)
 
 
 _LIGHT_SIZE = 6

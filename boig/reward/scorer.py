@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 
 from boig.brief import Brief
 from boig.language.model import load as load_language
-from boig.language.prompts import behavior_prompt
+from boig.language.prompts import behavior_prompts
 from boig.reward import design
 from boig.reward.calibration import Calibration, groups
 from boig.reward.encoder import merged
@@ -117,7 +117,7 @@ class Reward:
         """
         if len(briefs) != len(verbalizations):
             raise ValueError(f"{len(briefs)} briefs for {len(verbalizations)} verbalizations; give one of each per picture")
-        keys = [hashlib.sha256(behavior_prompt(b, v).encode()).digest() for b, v in zip(briefs, verbalizations, strict=True)]
+        keys = [hashlib.sha256(prompt.encode()).digest() for prompt in behavior_prompts(briefs, verbalizations)]
         fresh = list({key: i for i, key in enumerate(keys) if key not in self._cache}.values())
         if fresh:
             self._remember([keys[i] for i in fresh], [briefs[i] for i in fresh], [verbalizations[i] for i in fresh])

@@ -1,4 +1,5 @@
-"""The scoring service: briefs and pictures in, scores out. A plain callable; `flows.on_ray.ActorPool` makes a pool of it.
+"""The scoring service: briefs and pictures in, scores out. A plain callable; `flows.on_ray.ActorPool` makes a pool
+of it, by `Service.load`.
 
 Work is done once per content: a picture's text is kept by the hash of its pixels, a score by the hash of its prompt (brief and
 text, see `boig.reward.scorer`), and what the prompts of a brief share is computed once per call (see `boig.reward.continuing`).

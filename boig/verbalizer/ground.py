@@ -54,7 +54,7 @@ def outside(height: int, width: int, boxes: list[Box]) -> np.ndarray:
     mask = np.ones((height, width), bool)
     for box in boxes:
         mask[_cut(box, height, width, _MARGIN)] = False
-    if mask.mean() < _LEAST_LEFT:
+    if np.count_nonzero(mask) / mask.size < _LEAST_LEFT:
         mask[:] = True
         edge = max(1, min(height, width) // 16)
         mask[edge:-edge, edge:-edge] = False
@@ -71,45 +71,52 @@ def background(picture: np.ndarray, names: np.ndarray, mask: np.ndarray) -> Grou
     """
     color = NAMES[int(np.bincount(names[mask], minlength=len(NAMES)).argmax())]
     step = max(1, min(mask.shape) // _SIDE)
-    return Ground(color, _pattern(picture[::step, ::step].astype(np.float32), mask[::step, ::step]))
+    channels = np.ascontiguousarray(picture[::step, ::step].transpose(2, 0, 1), np.float32)  # whole rows: numpy is slow on triples
+    return Ground(color, _pattern(channels, mask[::step, ::step]))
 
 
 def _pattern(picture: np.ndarray, mask: np.ndarray) -> str:
-    """plain, gradient, stripes, dots or nothing; picture (H, W, 3) float32, mask (H, W)."""
-    count = mask.sum()
+    """plain, gradient, stripes, dots or nothing; picture (3, H, W) float32, mask (H, W)."""
+    count = np.count_nonzero(mask)
     if not count:
         return ""
     weight = mask.astype(np.float32)
-    deviation = (picture - (picture * weight[..., None]).sum((0, 1)) / count) * weight[..., None]
-    total = float((deviation**2).sum() / count)
+    deviation = (picture - ((picture * weight).sum((1, 2)) / count)[:, None, None]) * weight
+    power = (deviation**2).sum(0)  # (H, W)
+    total = float(power.sum() / count)
     if total < _FAINT:
         return "plain"
-    rows, columns = _profile(deviation, weight, 1), _profile(deviation, weight, 0)
-    by_rows = float((rows**2 * weight.sum(1)[:, None]).sum() / count) / total
-    by_columns = float((columns**2 * weight.sum(0)[:, None]).sum() / count) / total
-    across, down = _repeats(deviation, weight, 1), _repeats(deviation, weight, 0)
-    if by_columns > _EXPLAINED and across > _REPEATS:
+    by_rows, by_columns = (_explained(deviation, weight, axis) / count / total for axis in (1, 0))
+    if by_columns > _EXPLAINED and _repeats(deviation, power, weight, 1) > _REPEATS:
         return "stripes"
     if by_rows > _EXPLAINED:
         return "gradient"
-    if across > _REPEATS and down > _REPEATS and max(by_rows, by_columns) < _DOTTED:
+    if max(by_rows, by_columns) < _DOTTED and min(_repeats(deviation, power, weight, axis) for axis in (1, 0)) > _REPEATS:
         return "dots"
     return "plain" if total < _FLAT else ""
 
 
-def _profile(deviation: np.ndarray, weight: np.ndarray, axis: int) -> np.ndarray:
-    """Mean deviation of each row (axis 1) or column (axis 0), (n, 3); 0 where no pixel is background."""
-    return deviation.sum(axis) / np.maximum(weight.sum(axis), 1.0)[:, None]
+def _explained(deviation: np.ndarray, weight: np.ndarray, axis: int) -> float:
+    """Summed squares of the mean of each row (axis 1) or column (axis 0), once for each of its background's pixels."""
+    sizes = weight.sum(axis)
+    return float((deviation.sum(axis + 1) ** 2 / np.maximum(sizes, 1.0)).sum())
 
 
-def _repeats(deviation: np.ndarray, weight: np.ndarray, axis: int) -> float:
-    """Correlation of the background with itself a quarter of the side further along `axis`."""
-    side = weight.shape[axis]
-    period = side // 4
-    first, second = (np.take(deviation, np.arange(start, start + side - period), axis) for start in (0, period))
-    both = np.take(weight, np.arange(side - period), axis) * np.take(weight, np.arange(period, side), axis)
-    power = float(((first**2 + second**2) * both[..., None]).sum() / 2)
-    return float((first * second).sum()) / power if power > 0 else 0.0
+def _repeats(deviation: np.ndarray, power: np.ndarray, weight: np.ndarray, axis: int) -> float:
+    """Correlation of the background with itself a quarter of the side further along `axis`.
+
+    Args:
+        deviation: (3, H, W) from the mean color; 0 outside the background, as is `power`.
+        power: (H, W) its square, summed over the channels.
+        weight: (H, W), 1 where there is background.
+        axis: of H and W.
+    """
+    if axis == 0:
+        deviation, power, weight = deviation.swapaxes(1, 2), power.T, weight.T
+    last = weight.shape[1] - weight.shape[1] // 4
+    first = weight.shape[1] - last
+    both = float((power[:, :last] * weight[:, first:]).sum() + (power[:, first:] * weight[:, :last]).sum()) / 2
+    return float((deviation[..., :last] * deviation[..., first:]).sum()) / both if both > 0 else 0.0
 
 
 def body_color(names: np.ndarray, box: Box, mask: np.ndarray) -> str:

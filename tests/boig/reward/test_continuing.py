@@ -97,8 +97,8 @@ def test_each_beginning_is_run_once(monkeypatch: pytest.MonkeyPatch):
     model.register_forward_pre_hook(lambda _, args, kwargs: read.append(kwargs["input_ids"].shape[1]), with_kwargs=True)
     rng = np.random.default_rng(0)
     begin = rng.integers(1, 60, 60).tolist()
-    continuing.pooled(model, Prompts([begin + rng.integers(1, 60, 5).tolist() for _ in range(16)], [60] * 16), pad=0)
-    assert read == [96, 8, 8]
+    continuing.pooled(model, Prompts([begin + rng.integers(1, 60, 5).tolist() for _ in range(40)], [60] * 40), pad=0)
+    assert read == [64, 8, 8]
 
 
 def test_pictures_of_a_brief_begin_alike_up_to_the_picture(world: World, trained):

@@ -73,6 +73,27 @@ def test_equal_content_is_worked_on_once(verbalizer, saved: Path, asked):
     assert eyes.seen == len(pictures) + 1
 
 
+@pytest.mark.slow
+def test_a_pool_of_actors_answers_as_the_plain_service(verbalizer, saved: Path, asked):
+    import ray
+
+    from flows.on_ray import ActorPool
+
+    briefs, pictures = asked
+    plain = Service(verbalizer, Reward.load(saved, ALL))(briefs, pictures)
+    arguments = {"verbalizer": load("align_boigsd").verbalizer, "reward": saved.resolve(), "weights": ALL}
+    try:
+        with ActorPool(Service.load, arguments, size=2, cpus=1) as pool:
+            futures = [pool.submit(briefs[at : at + 4], pictures[at : at + 4]) for at in range(0, len(briefs), 4)]
+            pooled = [future.result() for future in futures]
+            with pytest.raises(ValueError, match="1 briefs for 2 pictures"):
+                pool.submit(briefs[:1], pictures[:2]).result()
+    finally:
+        ray.shutdown()
+    assert np.abs(np.concatenate([scores.total for scores in pooled]) - plain.total).max() < 1e-5
+    assert np.abs(np.concatenate([scores.uncertainty for scores in pooled]) - plain.uncertainty).max() < 1e-5
+
+
 def test_nothing_is_no_score(verbalizer, saved: Path):
     scores = Service(verbalizer, Reward.load(saved))([], np.zeros((0, 64, 64, 3), np.uint8))
     assert len(scores.total) == len(scores.uncertainty) == 0
