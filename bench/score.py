@@ -3,7 +3,7 @@
     python -m bench.score        # two minutes; writes bench/results/score.json
 
 64 pictures, 8 briefs of 8, and no cache: every run has other pictures and other briefs. The loop is what one would write with transformers:
-verbalize a picture, tokenize its prompt, run it as a batch of one without padding, average, ask the head. Models have the sizes of
+verbalize a picture, tokenize its prompt, run it as a batch of one without padding, average, ask heads and trees. Models have the sizes of
 `params.yaml` and fresh weights, on which speed does not depend; the detector is the shipped one. Each side runs in a process of its own,
 once with one thread, as an actor of the pool has by default, and once with as many as torch takes by itself.
 """
@@ -58,6 +58,7 @@ def models():
     from boig.reward.encoder import Numbers
     from boig.reward.engagement import Engagement
     from boig.reward.model import HeadConfig, RewardHead
+    from boig.reward.trees import Trees
     from boig.sections.align_boigsd import AlignBoigsd
     from boig.sections.train_boigllm import TrainBoigllm
     from boig.sections.train_reward import TrainReward
@@ -78,7 +79,8 @@ def models():
     torch.manual_seed(2)
     shape = {"text_size": 2 * model.config.hidden_size, "picture_size": numbers.picture.size, "context_size": numbers.context.size}
     head = RewardHead(HeadConfig(**shape, **section.head.model_dump())).eval()
-    return verbalizer, model, Engagement(model.base_model, tokenizer, head, numbers, CENTER, SCALE)
+    trees = Trees.train(np.hstack(numbers.encode(briefs, texts)), np.random.default_rng(3).normal(size=len(briefs)), section.trees, 4)
+    return verbalizer, model, Engagement(model.base_model, tokenizer, head, numbers, CENTER, SCALE, trees=trees)
 
 
 def ours(verbalizer, model, engagement) -> tuple[Callable, Callable]:
@@ -110,10 +112,10 @@ def peer(verbalizer, model, engagement) -> tuple[Callable, Callable]:
         ids = tokenizer(for_model(behavior_prompt(brief, text), tokenizer), return_tensors="pt")["input_ids"]
         states = model.base_model(input_ids=ids, use_cache=False).last_hidden_state[0]
         pooled = torch.cat([states.mean(0), states[-1]])[None]
-        picture = torch.from_numpy(numbers.standardize(numbers.picture.encode([brief], [text])))
-        context = torch.from_numpy(numbers.context.encode([brief]))
-        mean, _ = combine(head(text=pooled.double(), picture=picture.double(), context=context.double()).logits)
-        return CENTER + SCALE * float(mean)
+        columns = numbers.encode([brief], [text])
+        picture, context = (torch.from_numpy(side).double() for side in columns)
+        mean, _ = combine(head(text=pooled.double(), picture=picture, context=context).logits)
+        return CENTER + SCALE * float(engagement.trees.mix(mean.numpy(), np.hstack(columns))[0])
 
     def by_text(briefs, texts) -> np.ndarray:
         return np.array([one(b, t) for b, t in zip(briefs, texts, strict=True)])
@@ -216,7 +218,7 @@ def main() -> None:
     by_default, apart_by_default = compare(None)
     result = {
         **speeds(found),
-        "peer_name": "one picture at a time: verbalizer, transformers with a batch of one without padding, head",
+        "peer_name": "one picture at a time: verbalizer, transformers with a batch of one without padding, heads, trees",
         "unit": "pictures/s, verbalized and scored",
         "default_threads": {"threads": by_default["ours"]["threads"], **speeds(by_default)},
         "latency": {side: {"group_of_8": found[side]["group"], "single": found[side]["single"]} for side in found},
