@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import posixpath
 import re
 import subprocess
 import sys
@@ -34,7 +35,7 @@ def open_stage(name: str, section: Section) -> tracking.Run:
     run.params(dict(dotted(section.model_dump(mode="json"), f"{name}.")))
     written = {out["path"]: out.get("md5", "") for stage in read_lock().values() for out in stage.get("outs", [])}
     read_by = {path: written[path] for path in declared_deps(name) if written.get(path)}
-    run.tags({f"dvc.dep.{path}": md5 for path, md5 in read_by.items()})
+    run.tags({_tag("dep", path): md5 for path, md5 in read_by.items()})
     run.inputs(read_by)
     return run
 
@@ -88,7 +89,7 @@ def finish_pipeline(parent: tracking.Run, place: Path, did: dict[str, str], *, f
     lock, ran = read_lock(place / "dvc.lock"), tracking.children(parent)
     for stage, what in did.items():
         entries = [(kind, entry) for kind in ("dep", "out") for entry in lock.get(stage, {}).get(f"{kind}s", [])]
-        sums = {f"dvc.{kind}.{entry['path']}": entry.get("md5", "") for kind, entry in entries}
+        sums = {_tag(kind, entry["path"]): entry.get("md5", "") for kind, entry in entries}
         if stage in ran:
             if not failed:  # of a stage that failed the lock still has the run before
                 ran[stage].tags(sums)
@@ -126,6 +127,12 @@ def declared_deps(name: str, root: Path = Path(".")) -> list[str]:
     params = dict(dotted(read(root / "params.yaml")))
     deps = yaml.safe_load((root / "dvc.yaml").read_text())["stages"].get(name, {}).get("deps", [])
     return [re.sub(r"\$\{([\w.]+)\}", lambda match: str(params.get(match[1], match[0])), dep) for dep in deps]
+
+
+def _tag(kind: str, path: str) -> str:
+    """Name of the tag of a dep or out. MLflow refuses names with a leading `../`, as a feed outside of the project has."""
+    parts = posixpath.normpath(path).split("/")
+    return f"dvc.{kind}." + "/".join(part for part in parts if part != "..")
 
 
 def dotted(content: dict, prefix: str = "") -> Iterator[tuple[str, object]]:

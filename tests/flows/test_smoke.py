@@ -93,6 +93,30 @@ def progress(place: Path, stage: str) -> set[str]:
     return {os.path.join(folder, name) for folder, _, names in os.walk(place / "scratch" / stage) for name in names}
 
 
+def killed_midway(project: Path, stage: str, latest_s: float) -> bool:
+    """Kill the run so many seconds after the stage began, or once the stage has kept something; whether it was still at work.
+
+    Where it was not, the stage is taken out of the lock again.
+    """
+    place = project / ".profiles" / "smoke"
+    known = progress(place, stage)
+    running = subprocess.Popen(COMMAND, cwd=project, env=environment(), stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert running.stdout is not None
+    assert any(f"Running stage '{stage}'" in line for line in running.stdout)
+    latest = time.monotonic() + latest_s
+    while time.monotonic() < latest and progress(place, stage) <= known:
+        time.sleep(0.2)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    running.stdout.close()
+    lock = yaml.safe_load((place / "dvc.lock").read_text())
+    if lock["stages"].pop(stage, None) is None:
+        return True
+    (place / "dvc.lock").write_text(yaml.safe_dump(lock))
+    shutil.rmtree(project / ".dvc" / "cache" / "runs")
+    return False
+
+
 @pytest.mark.parametrize("stage", SECTIONS)
 def test_a_stage_that_is_killed_completes_with_the_same_bytes(project: Path, stage: str):
     place = project / ".profiles" / "smoke"
@@ -103,17 +127,8 @@ def test_a_stage_that_is_killed_completes_with_the_same_bytes(project: Path, sta
     shutil.rmtree(project / ".dvc" / "cache" / "runs")  # or DVC restores the stage instead of running it
     seconds = json.loads((project / "metrics" / "smoke" / "run.json").read_text())["stages"][stage]
 
-    known = progress(place, stage)
-    killed = subprocess.Popen(COMMAND, cwd=project, env=environment(), stdout=subprocess.PIPE, text=True, start_new_session=True)
-    assert killed.stdout is not None
-    assert any(f"Running stage '{stage}'" in line for line in killed.stdout)
-    # A third of the time that it took, which other tests may have stretched, or earlier, once it has kept something.
-    latest = time.monotonic() + seconds / 3
-    while time.monotonic() < latest and progress(place, stage) <= known:
-        time.sleep(0.2)
-    os.killpg(killed.pid, signal.SIGKILL)
-    killed.wait()
-    assert stage not in yaml.safe_load((place / "dvc.lock").read_text())["stages"], "it ended before it was killed"
+    # A third of the time that it took, which other tests may have stretched; where it ended before that, again and earlier.
+    assert any(killed_midway(project, stage, seconds / 3**attempt) for attempt in (1, 2, 3)), "it ended each time before it was killed"
 
     done = repro(project)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
