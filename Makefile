@@ -4,6 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3.11
 PROFILE ?=
+STAGE ?=
 DEVICE ?= cpu
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONNOUSERSITE := 1
@@ -24,8 +25,8 @@ $(STAMP): requirements.lock requirements.overrides
 	.venv/bin/uv pip install --python .venv/bin/python --override requirements.overrides $(FIND_LINKS) -r requirements.lock
 	touch $@
 
-repro: $(STAMP) ## The pipeline, from raw posts to the report: make repro [PROFILE=smoke]
-	.venv/bin/python -m flows.repro $(if $(PROFILE),--profile "$(PROFILE)")
+repro: $(STAMP) ## The pipeline, from raw posts to the report: make repro [PROFILE=smoke] [STAGE=train_boigllm]
+	.venv/bin/python -m flows.repro $(if $(PROFILE),--profile "$(PROFILE)") $(if $(STAGE),--stage "$(STAGE)")
 
 test: $(STAMP) ## All tests
 	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -1,4 +1,4 @@
-"""The pipeline from end to end: `python -m flows.repro [--profile x]` (or `make repro [PROFILE=x]`) around `dvc repro`.
+"""The pipeline: `python -m flows.repro [--profile x] [--stage y]` (or `make repro [PROFILE=x] [STAGE=y]`) around `dvc repro`.
 
 DVC alone decides what runs. This adds what one run of the pipeline shares: the parent MLflow run, one Prefect server and one Ray head
 instead of one per stage, signals to the whole process group, `metrics/run.json`, and for a profile its own workspace. Plain `dvc repro`
@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import yaml
 
 from boig.params import SECTIONS, load, read
 from flows import workspace
@@ -49,13 +51,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the pipeline; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m flows.repro", description="The pipeline, from raw posts to the report.")
     parser.add_argument("--profile", default="", help="a name of profiles/; without it the default of params.yaml")
-    profile = parser.parse_args(arguments).profile
+    parser.add_argument("--stage", default="", choices=SECTIONS, metavar="stage", help="the last stage to run; without it all are run")
+    asked = parser.parse_args(arguments)
     root = Path.cwd()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended
     try:
-        place = _prepare(root, profile)
+        place = _prepare(root, asked.profile)
         with _alone(place):
-            return _reproduce(root, place, profile)
+            return _reproduce(root, place, asked.profile, *([asked.stage] if asked.stage else []))
     except KeyboardInterrupt:
         return 130
     except USER_MISTAKES as error:
@@ -101,11 +104,11 @@ def _alone(place: Path) -> Iterator[None]:
         yield
 
 
-def _reproduce(root: Path, place: Path, profile: str) -> int:
-    """`dvc repro` with everything around it."""
+def _reproduce(root: Path, place: Path, profile: str, *targets: str) -> int:
+    """`dvc repro` of the targets, or of all stages, with everything around it."""
     env = _environment(root, place, profile)
-    if _up_to_date(place, env):
-        return _dvc(place, env).code
+    if _up_to_date(place, env, *targets):
+        return _dvc(place, env, *targets).code
     from flows import lineage, services
 
     os.environ.update({key: env[key] for key in ("MLFLOW_TRACKING_URI", lineage.PROFILE)})
@@ -119,13 +122,14 @@ def _reproduce(root: Path, place: Path, profile: str) -> int:
             env |= stack.enter_context(services.ray_head())
             env |= {key: value for key, value in os.environ.items() if key.startswith("RAY_AUTH_")}  # Ray sets them as it starts
         services.wait_for(env["PREFECT_API_URL"])
-        outcome = _dvc(place, env)
+        outcome = _dvc(place, env, *targets)
     lineage.finish_pipeline(parent, place, outcome.did, failed=outcome.code != 0)
     if outcome.code == 0:
-        _write_numbers(place, outcome, memory.peak_bytes, noop_s=_dvc(place, env, quiet=True).wall_s)
+        _write_numbers(place, outcome, memory.peak_bytes, noop_s=_dvc(place, env, *targets, quiet=True).wall_s)
         parent.artifact(place / "metrics" / "run.json")
     written = workspace.collect(root, profile) if profile else []
-    _upload(place, profile)
+    if not targets:  # a part's results belong beside those of the rest
+        _upload(place, profile)
     if written:
         print(f"repro: profile {profile}: " + ", ".join(path.relative_to(root).as_posix() for path in written))
     return outcome.code
@@ -142,13 +146,14 @@ def _environment(root: Path, place: Path, profile: str) -> dict[str, str]:
     return env
 
 
-def _up_to_date(place: Path, env: dict[str, str]) -> bool:
+def _up_to_date(place: Path, env: dict[str, str], *targets: str) -> bool:
     """Whether DVC has nothing to do: then nothing is started for it."""
-    status = subprocess.run(["dvc", "status", "--quiet"], cwd=place, env=env, check=False, capture_output=True)
+    upstream = ["--with-deps", *targets] if targets else []
+    status = subprocess.run(["dvc", "status", "--quiet", *upstream], cwd=place, env=env, check=False, capture_output=True)
     return status.returncode == 0
 
 
-def _dvc(place: Path, env: dict[str, str], *, quiet: bool = False) -> Outcome:
+def _dvc(place: Path, env: dict[str, str], *targets: str, quiet: bool = False) -> Outcome:
     """Run `dvc repro`; signals that come meanwhile go to its whole process group.
 
     Its standard output is read to learn what it does with each stage, and passed on unless `quiet`; progress bars go to standard error.
@@ -157,7 +162,13 @@ def _dvc(place: Path, env: dict[str, str], *, quiet: bool = False) -> Outcome:
     running, since = "", begun
     with (
         subprocess.Popen(
-            ["dvc", "repro"], cwd=place, env=env, stdout=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=die_with_parent
+            ["dvc", "repro", *targets],
+            cwd=place,
+            env=env,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            preexec_fn=die_with_parent,
         ) as process,
         _forwarding(process),
     ):
@@ -206,7 +217,8 @@ def _to_group(group: int, number: int) -> None:
 def _write_numbers(place: Path, outcome: Outcome, peak_bytes: int, noop_s: float) -> None:
     """`metrics/run.json`. A run that only redid a part never replaces the numbers of a whole one."""
     path = place / "metrics" / "run.json"
-    complete = all(what == "ran" for what in outcome.did.values())
+    stages = yaml.safe_load((place / "dvc.yaml").read_text())["stages"]
+    complete = set(outcome.did) == set(stages) and all(what == "ran" for what in outcome.did.values())
     if path.is_file() and not complete:
         return
     numbers = {

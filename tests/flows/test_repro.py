@@ -65,6 +65,12 @@ def test_what_dvc_did_with_each_stage_is_known(project: Path, capsys: pytest.Cap
     assert restored.did == {"simulate": "ran", "ingest": "restored"}  # DVC's run cache is for stages with deps
 
 
+def test_no_stage_after_the_wanted_one_runs(project: Path):
+    assert repro._dvc(project, environment(), "simulate", quiet=True).did == {"simulate": "ran"}
+    assert repro._up_to_date(project, environment(), "simulate")
+    assert not repro._up_to_date(project, environment())
+
+
 def test_a_failed_stage_fails_the_run(project: Path):
     (project / "step.py").write_text("raise SystemExit(3)")
     outcome = repro._dvc(project, environment(), quiet=True)
@@ -119,6 +125,7 @@ def outcome(**did: str) -> repro.Outcome:
 
 
 def test_the_numbers_of_a_whole_run_are_not_replaced_by_a_part(tmp_path: Path):
+    (tmp_path / "dvc.yaml").write_text(DAG)
     path = tmp_path / "metrics" / "run.json"
     repro._write_numbers(tmp_path, outcome(simulate="ran", ingest="ran"), 3_000_000_000, noop_s=1.5)
     whole = json.loads(path.read_text())
@@ -126,8 +133,9 @@ def test_the_numbers_of_a_whole_run_are_not_replaced_by_a_part(tmp_path: Path):
     assert whole["peak_rss_gb"] == 3.0
     assert whole["noop_s"] == 1.5
     assert whole["stages"] == {"simulate": 1.0, "ingest": 1.0}
-    repro._write_numbers(tmp_path, outcome(simulate="unchanged", ingest="ran"), 1, noop_s=1.0)
-    assert json.loads(path.read_text()) == whole
+    for part in (outcome(simulate="unchanged", ingest="ran"), outcome(simulate="ran")):
+        repro._write_numbers(tmp_path, part, 1, noop_s=1.0)
+        assert json.loads(path.read_text()) == whole
 
 
 def test_profiles_share_the_roots_tracking_and_see_their_own_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
