@@ -78,7 +78,7 @@ def models():
     numbers = Numbers.fit(briefs, texts, section.features)
     torch.manual_seed(2)
     shape = {"text_size": 2 * model.config.hidden_size, "picture_size": numbers.picture.size, "context_size": numbers.context.size}
-    head = RewardHead(HeadConfig(**shape, **section.head.model_dump())).eval()
+    head = RewardHead(HeadConfig(**shape, **section.head.model_dump())).double().eval()  # as `Engagement.load` does
     trees = Trees.train(np.hstack(numbers.encode(briefs, texts)), np.random.default_rng(3).normal(size=len(briefs)), section.trees, 4)
     return verbalizer, model, Engagement(model.base_model, tokenizer, head, numbers, CENTER, SCALE, trees=trees)
 
@@ -96,15 +96,13 @@ def ours(verbalizer, model, engagement) -> tuple[Callable, Callable]:
 
 def peer(verbalizer, model, engagement) -> tuple[Callable, Callable]:
     """As `ours`, one picture at a time."""
-    import copy
-
     import torch
 
     from boig.language.prompts import behavior_prompt, for_model
     from boig.reward.encoder import known
     from boig.reward.model import combine
 
-    numbers, tokenizer, head = engagement.numbers, engagement.tokenizer, copy.deepcopy(engagement.head).double()
+    numbers, tokenizer, head = engagement.numbers, engagement.tokenizer, engagement.head
 
     @torch.no_grad()
     def one(brief, text) -> float:

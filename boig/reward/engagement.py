@@ -59,8 +59,8 @@ class Engagement:
         """`predict` from hidden states (N, 2 D) that are known already."""
         numbers = self.numbers.encode(briefs, verbalizations)
         picture, context = (torch.from_numpy(side).double() for side in numbers)
-        # In float64, where the number of rows changes no digit that counts; in a copy, since the head may be in training.
-        head = copy.deepcopy(self.head).to("cpu", torch.float64).eval()
+        # In float64, where the number of rows changes no digit that counts.
+        head = self.head if _at_work(self.head) else copy.deepcopy(self.head).to("cpu", torch.float64).eval()
         mean, sigma = combine(head(text=text.double(), picture=picture, context=context).logits)
         score = self.trees.mix(mean.numpy(), np.hstack(numbers)) if self.trees else mean.numpy()
         return self.center + self.scale * score, self.scale * sigma.numpy()
@@ -90,7 +90,7 @@ class Engagement:
         if not (folder / _FILE).is_file():
             raise FileNotFoundError(f"no engagement reward in {folder}; run the train_reward stage (`dvc repro train_reward`)")
         raw = json.loads((folder / _FILE).read_text())
-        head = RewardHead.from_pretrained(folder / _HEAD, use_safetensors=True).eval()
+        head = RewardHead.from_pretrained(folder / _HEAD, use_safetensors=True).double().eval()
         if (folder / _ADAPTER).is_dir():
             backbone = PeftModel.from_pretrained(backbone, folder / _ADAPTER, use_safetensors=True).eval()
         trees = Trees.load(folder, raw["trees_weight"])
@@ -169,6 +169,11 @@ def check(posts: Posts, val: Posts) -> None:
             raise ValueError(f"split {split}: kpi runs from {rows.kpi.min()} to {rows.kpi.max()}, must be within 0–100; run ingest again")
     if np.ptp(posts.kpi) == 0:
         raise ValueError(f"the KPI of all {len(posts)} training posts is {posts.kpi[0]:g}; choose a KPI that is not constant")
+
+
+def _at_work(head: RewardHead) -> bool:
+    """Whether a head is as `Engagement.load` leaves it: in float64, and not in training."""
+    return head.dtype == torch.float64 and head.device.type == "cpu" and not head.training
 
 
 def _validation(trained: Engagement, val: Posts) -> Callable[[], float]:

@@ -115,7 +115,7 @@ class PictureSpace:
 
     def encode(self, briefs: Sequence[Brief], verbalizations: Sequence[Verbalization]) -> np.ndarray:
         """(N, P) float32. The first 40 columns are coverages; the last is the mismatch with the brief's caption."""
-        at = {label: i for i, label in enumerate(self.labels)}
+        at, word_at = ({item: i for i, item in enumerate(items)} for items in (self.labels, self.words))
         out = np.zeros((len(briefs), self.size), dtype=np.float32)
         for row, v in zip(out, verbalizations, strict=True):
             cover = np.zeros(40)
@@ -127,7 +127,7 @@ class PictureSpace:
                 if o.label in at:
                     row[_FIXED_SIZE + at[o.label]] = 1.0
                     row[_FIXED_SIZE + len(at) + at[o.label]] += o.area
-            row[_FIXED_SIZE + 2 * len(at) : -1] = _multi_hot(v.caption, self.words)
+            row[[_FIXED_SIZE + 2 * len(at) + word_at[w] for w in set(words(v.caption)) if w in word_at]] = 1.0
         out[:, -1] = mismatch(briefs, verbalizations, self.products)
         return out
 

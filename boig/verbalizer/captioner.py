@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from boig.verbalizer.form import ColorShare, ObjectBox
-from boig.verbalizer.ground import Ground, background, body_color, outside
+from boig.verbalizer.ground import Ground, background, body_color, cover, outside
 from boig.verbalizer.palette import name_indices
 
 TEXT = "text"
@@ -72,7 +72,8 @@ def _one(picture: np.ndarray, names: np.ndarray, objects: tuple[ObjectBox, ...])
     """picture (H, W, 3) uint8 and the palette index of each pixel (H, W)."""
     height, width = names.shape
     mask = outside(height, width, [o.box for o in objects])
-    ground = background(picture, names, mask)
+    covered = cover(names, mask)
+    ground = background(picture, covered, mask)
     seen = sorted((o for o in objects if o.label != TEXT), key=lambda o: (o.box[0] + o.box[2], o.label))
-    products = [(body_color(names, o.box, mask), o.label) for o in seen]
+    products = [(body_color(names, o.box, covered, mask), o.label) for o in seen]
     return sentence(products, ground, any(o.label == TEXT for o in objects))

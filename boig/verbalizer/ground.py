@@ -61,18 +61,27 @@ def outside(height: int, width: int, boxes: list[Box]) -> np.ndarray:
     return mask
 
 
-def background(picture: np.ndarray, names: np.ndarray, mask: np.ndarray) -> Ground:
+def cover(names: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Share of each palette name in the background; (40,).
+
+    Args:
+        names: palette index of each pixel, (H, W).
+        mask: which pixels are background, (H, W) bool, see `outside`.
+    """
+    return _shares(names[mask])
+
+
+def background(picture: np.ndarray, covered: np.ndarray, mask: np.ndarray) -> Ground:
     """The background's color and pattern.
 
     Args:
         picture: uint8 (H, W, 3).
-        names: palette index of each pixel, (H, W).
+        covered: (40,), see `cover`.
         mask: which pixels are background, (H, W) bool, see `outside`.
     """
-    color = NAMES[int(np.bincount(names[mask], minlength=len(NAMES)).argmax())]
     step = max(1, min(mask.shape) // _SIDE)
     channels = np.ascontiguousarray(picture[::step, ::step].transpose(2, 0, 1), np.float32)  # whole rows: numpy is slow on triples
-    return Ground(color, _pattern(channels, mask[::step, ::step]))
+    return Ground(NAMES[int(covered.argmax())], _pattern(channels, mask[::step, ::step]))
 
 
 def _pattern(picture: np.ndarray, mask: np.ndarray) -> str:
@@ -119,7 +128,7 @@ def _repeats(deviation: np.ndarray, power: np.ndarray, weight: np.ndarray, axis:
     return float((deviation[..., :last] * deviation[..., first:]).sum()) / both if both > 0 else 0.0
 
 
-def body_color(names: np.ndarray, box: Box, mask: np.ndarray) -> str:
+def body_color(names: np.ndarray, box: Box, covered: np.ndarray, mask: np.ndarray) -> str:
     """The palette name that sets a box off from the background; empty where none does.
 
     Names count by how much more of the box than of the background they cover, times how colorful they are: outlines,
@@ -128,12 +137,13 @@ def body_color(names: np.ndarray, box: Box, mask: np.ndarray) -> str:
     Args:
         names: palette index of each pixel, (H, W).
         box: (x0, y0, x1, y1) in 0–1.
+        covered: (40,), see `cover`.
         mask: which pixels are background, (H, W) bool.
     """
     rows, columns = _cut(box, *names.shape)
     inside = _shares(names[rows, columns].ravel())
     beside = names[rows][mask[rows]]  # a gradient differs from row to row, so the same rows count too
-    around = np.maximum(_shares(names[mask]), _shares(beside) if len(beside) else 0.0)
+    around = np.maximum(covered, _shares(beside) if len(beside) else 0.0)
     score = np.where(inside - around > _LEAST_BODY, (inside - around) * _preference(), 0.0)
     return NAMES[int(score.argmax())] if score.max() > 0 else ""
 

@@ -32,33 +32,36 @@ class Verbalizer:
         if not len(check_pictures(pictures)):
             return []
         by_name, by_tone = shares(pictures)
-        colors = [top_colors(row, self.min_coverage) for row in by_name]
+        colors = top_colors(by_name, self.min_coverage)
         objects = [largest(found) for found in self.detector.detect(pictures)]
         captions = self.captioner.caption(pictures, objects, colors)
-        return [Verbalization(c, round_tones(t), o, plain(s)) for c, t, o, s in zip(colors, by_tone, objects, captions, strict=True)]
+        return [Verbalization(c, t, o, plain(s)) for c, t, o, s in zip(colors, round_tones(by_tone), objects, captions, strict=True)]
 
 
-def top_colors(coverage: np.ndarray, min_coverage: float) -> tuple[ColorShare, ...]:
-    """The largest named colors, at most `MAX_COLORS`, two decimals; equal coverages in the order of the palette.
+def top_colors(coverage: np.ndarray, min_coverage: float) -> list[tuple[ColorShare, ...]]:
+    """The largest named colors of each picture, at most `MAX_COLORS`, two decimals; equal coverages in the order of the palette.
 
     Args:
-        coverage: (40,) shares that sum to 1.
+        coverage: (B, 40) shares, rows sum to 1.
         min_coverage: colors below this share are left out.
     """
     percent = np.floor(coverage * 100 + 0.5).astype(int)
-    order = np.lexsort((np.arange(len(NAMES)), -percent))[:MAX_COLORS]
-    return tuple(ColorShare(NAMES[i], int(percent[i]) / 100) for i in order if percent[i] > 0 and percent[i] >= min_coverage * 100)
+    order = np.argsort(-percent, axis=1, kind="stable")[:, :MAX_COLORS]
+    least = max(1.0, min_coverage * 100)
+    return [
+        tuple(ColorShare(NAMES[i], share / 100) for i, share in zip(places, listed, strict=True) if share >= least)
+        for places, listed in zip(order.tolist(), np.take_along_axis(percent, order, axis=1).tolist(), strict=True)
+    ]
 
 
-def round_tones(tones: np.ndarray) -> tuple[float, float, float]:
-    """(3,) shares as hundredths that sum to exactly one hundred: largest remainders are rounded up, earlier ones first."""
+def round_tones(tones: np.ndarray) -> list[tuple[float, float, float]]:
+    """(B, 3) shares as hundredths that sum to exactly one hundred: largest remainders are rounded up, earlier ones first."""
     scaled = np.asarray(tones, np.float64) * 100
     percent = np.floor(scaled + 1e-9).astype(int)
-    remainder = np.round(scaled - percent, 9)
-    for i in np.lexsort((np.arange(3), -remainder))[: 100 - int(percent.sum())]:
-        percent[i] += 1
-    warm, neutral, cool = (int(p) / 100 for p in percent)
-    return warm, neutral, cool
+    order = np.argsort(-np.round(scaled - percent, 9), axis=1, kind="stable")
+    place = np.argsort(order, axis=1)  # of each tone among the remainders
+    percent += place < 100 - percent.sum(1, keepdims=True)
+    return [(warm / 100, neutral / 100, cool / 100) for warm, neutral, cool in percent.tolist()]
 
 
 def largest(found: tuple[ObjectBox, ...]) -> tuple[ObjectBox, ...]:

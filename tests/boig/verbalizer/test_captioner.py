@@ -9,7 +9,7 @@ from boig.simulator.render import Product, Scene, render, slogan_box
 from boig.simulator.scenes import sample_scene
 from boig.verbalizer.captioner import TEXT, TemplateCaptioner, sentence
 from boig.verbalizer.form import ObjectBox
-from boig.verbalizer.ground import Ground, background, body_color, outside
+from boig.verbalizer.ground import Ground, background, body_color, cover, outside
 from boig.verbalizer.palette import name_indices
 
 
@@ -40,7 +40,8 @@ def test_background_color_and_pattern_are_found(pattern):
         second = color if pattern == "plain" else BACKGROUND_COLORS[(i + 3) % len(BACKGROUND_COLORS)]
         box = (0.25, 0.25, 0.75, 0.75)
         picture = render(Scene(pattern, color, second, (Product(KINDS[i % 12], 0, "Red" if color != "Red" else "White", box),)))
-        ground = background(picture, name_indices(picture[None])[0], outside(64, 64, [box]))
+        mask = outside(64, 64, [box])
+        ground = background(picture, cover(name_indices(picture[None])[0], mask), mask)
         right.append((ground.color, ground.pattern) == (color, pattern))
     assert np.mean(right) == 1.0
 
@@ -49,7 +50,8 @@ def test_a_photograph_like_background_gets_no_pattern():
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (9, 9, 3)).astype(np.uint8)
     picture = np.repeat(np.repeat(coarse, 7, 0), 7, 1)
-    assert background(picture, name_indices(picture[None])[0], np.ones((63, 63), bool)).pattern == ""
+    mask = np.ones((63, 63), bool)
+    assert background(picture, cover(name_indices(picture[None])[0], mask), mask).pattern == ""
 
 
 def test_products_are_named_from_left_to_right_with_articles():
@@ -64,7 +66,8 @@ def test_without_objects_there_is_no_product():
 
 
 def test_objects_that_fill_the_picture_still_leave_a_border_to_look_at():
-    assert outside(64, 64, [(0.0, 0.0, 1.0, 1.0)]).sum() == 64 * 64 - 56 * 56
+    mask = outside(64, 64, [(0.0, 0.0, 1.0, 1.0)])
+    assert mask.sum() == 64 * 64 - 56 * 56
     picture = render(Scene("plain", "Pink", "Pink"))
     names = name_indices(picture[None])[0]
-    assert body_color(names, (0.0, 0.0, 1.0, 1.0), outside(64, 64, [(0.0, 0.0, 1.0, 1.0)])) == ""
+    assert body_color(names, (0.0, 0.0, 1.0, 1.0), cover(names, mask), mask) == ""
