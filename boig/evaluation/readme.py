@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +24,7 @@ RESULT_COLUMNS = ("true_uplift", "judge_win_rate", "rating", "prompt_agreement",
 TESTS = ("test_time", "test_account")
 REWARD_COLUMNS = ("pearson", "spearman_within", "pair_accuracy")
 HONESTY_COLUMNS = ("coverage_90", "interval_width", "matched", "mismatched", "mismatch_auc")
-_BLOCK = re.compile(r"(<!-- (?P<name>[a-z_]+):start -->\n)(?P<body>.*?)(<!-- (?P=name):end -->)", re.DOTALL)
+_BLOCK = re.compile(r"(<!-- (?P<name>[a-z_0-9]+):start -->\n)(?P<body>.*?)(<!-- (?P=name):end -->)", re.DOTALL)
 
 
 def _results(metrics: Mapping[str, Mapping]) -> str:
@@ -49,6 +50,14 @@ def _eoig(metrics: Mapping[str, Mapping]) -> str:
 
 def _boigllm(metrics: Mapping[str, Mapping]) -> str:
     return _splits(metrics["train_boigllm"], tables.BOIGLLM, tables.BOIGLLM_COLUMNS, tables.DESCRIBED, "Method")
+
+
+def _smollm2(metrics: Mapping[str, Mapping]) -> str:
+    values = metrics["train_boigllm"]
+    ahead = {split: values[split]["ahead"]["five_shot"] for split in TESTS if split in values}
+    columns = {name: replace(shown, show=decimals(3), better="") for name, shown in tables.BOIGLLM_COLUMNS.items()}
+    paired = tables.block(ahead, tables.SPLITS, columns, f"{tables.BOIGLLM['boigllm']} ahead of 5-shot by")
+    return _splits(values, tables.BOIGLLM, tables.BOIGLLM_COLUMNS, tuple(columns), "Method") + f"\n{tables.markdown(paired)}\n"
 
 
 def _splits(values: Mapping, names: Mapping[str, str], columns: Mapping, used: tuple[str, ...], first: str) -> str:
@@ -86,13 +95,14 @@ BLOCKS: dict[str, tuple[Callable[[Mapping[str, Mapping]], str], tuple[str, ...]]
     "eoig": (_eoig, ("train_reward",)),
     "reward": (_reward, ("train_reward",)),
     "boigllm": (_boigllm, ("train_boigllm",)),
+    "smollm2": (_smollm2, ("train_boigllm",)),
     "goals": (_goals, ("train_reward", "train_boigllm", "evaluate", "run")),
     "run": (_run, ("run",)),
     "variance": (_ceiling, ("simulate",)),
     "grid": (_grid, ()),
 }
 """Block name → how it is written, and the metrics files it needs. Those of `_PROFILES` read metrics/<name>/, all others metrics/."""
-_PROFILES = ("arena", "eoig")
+_PROFILES = ("arena", "eoig", "smollm2")
 
 
 def fill(text: str, metrics: Path) -> str:

@@ -49,6 +49,12 @@ def test_every_block_can_be_written(folder):
     (folder / "metrics" / "arena" / "evaluate.json").write_text((folder / "metrics" / "evaluate.json").read_text())
     (folder / "metrics" / "eoig").mkdir()
     (folder / "metrics" / "eoig" / "train_reward.json").write_text((folder / "metrics" / "train_reward.json").read_text())
+    described = metrics()["train_boigllm"]
+    described["test_time"] |= {"five_shot": described["test_time"]["neighbor"]}
+    for split in described.values():
+        split["ahead"]["five_shot"] = split["ahead"]["neighbor"]
+    (folder / "metrics" / "smollm2").mkdir()
+    (folder / "metrics" / "smollm2" / "train_boigllm.json").write_text(json.dumps(described))
     (folder / "metrics" / "run.json").write_text(json.dumps({"wall_s": 1500.0, "peak_rss_gb": 6.2, "noop_s": 3.1, "cores": 2}))
     text = "".join(f"<!-- {name}:start -->\n<!-- {name}:end -->\n" for name in BLOCKS)
     filled = fill(text, folder / "metrics")
@@ -57,6 +63,8 @@ def test_every_block_can_be_written(folder):
         "| True uplift ↑ |",
         "25 min on 2 cores",
         "| Nearest neighbor |",
+        "| Untuned, 5-shot |",
+        "| BoigLLM (ours) ahead of 5-shot by |",
         "perfect predictor",
         "picture 45 %",
         "| Reached |",
