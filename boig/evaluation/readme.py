@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from boig.evaluation import tables
-from boig.evaluation.formats import COLUMNS, known, percent
+from boig.evaluation.formats import COLUMNS, decimals, known, percent
 from boig.evaluation.goals import goals
 
 GRID = "docs/methods.png"
