@@ -56,7 +56,8 @@ class HeldOut:
             raise ValueError(
                 f"split val has {len(residual)} posts, a 90 % interval needs at least 9; raise ingest.splits or the number of posts"
             )
-        return float(residual[min(math.ceil((len(residual) + 1) * LEVEL), len(residual)) - 1])
+        chosen = float(residual[min(math.ceil((len(residual) + 1) * LEVEL), len(residual)) - 1])
+        return math.nextafter(chosen, math.inf)  # times sigma again it must not round below the post that it was divided from
 
 
 def groups(briefs: Sequence[Brief], accounts: Collection[str]) -> list[str]:

@@ -14,8 +14,7 @@ def _posts(rng: np.random.Generator, n: int, said: float = 1.0) -> HeldOut:
 
 
 def _covered(posts: HeldOut, fitted: Calibration, group: str) -> float:
-    residual = np.abs(posts.kpi - posts.mean) / posts.sigma  # divided as in the fit: the post that sets the quantile is on the edge
-    return float((residual <= fitted.half_widths([group] * len(posts.kpi))).mean())
+    return float((np.abs(posts.kpi - posts.mean) <= fitted.half_widths([group] * len(posts.kpi)) * posts.sigma).mean())
 
 
 @pytest.mark.parametrize("said", [0.3, 1.0, 4.0])
