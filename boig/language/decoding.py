@@ -1,18 +1,20 @@
-"""Rows of tokens through `generate`, constrained: what all rows begin with is computed once.
+"""Texts of a grammar after rows of tokens: several draws of each prompt, what prompts have in common computed once.
 
-Few-shot prompts differ only after the instruction and the worked examples. Their keys and values are computed for one row
-and copied to each batch; pads stand between them and the rest of a row, masked, so that positions are those of the prompt.
+A model of plain attention writes on a `boig.language.cascade.Cascade`; any other, one with windows for example, by transformers'
+own `generate`, with each text after a prompt of its own.
 """
 
-import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import xgrammar
-from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
 
+from boig.language.cascade import Cascade, attending, beginning, cascades
 from boig.language.grammar import Constrain, Draw
+from boig.language.odds import NameOdds
 
+_CROWD = 0.75  # of the texts: when no more than so many need go on, the others are left behind, which copies what is held of the rest
 _LEAST_PREFIX = 32  # tokens; for fewer a second forward pass costs more than it saves
 
 
@@ -33,67 +35,121 @@ def shared(rows: Sequence[list[int]]) -> int:
 
 
 @torch.inference_mode()
-def prefill(model: PreTrainedModel, tokens: list[int]) -> DynamicCache | None:
-    """Keys and values of one row of tokens; None for no tokens, or a model that keeps more or less than all of them."""
-    if not tokens:
-        return None
-    cache = model(input_ids=torch.tensor([tokens], device=model.device), use_cache=True, logits_to_keep=1).past_key_values
-    # A sliding window counts pads, which stand elsewhere without the cache.
-    return cache if isinstance(cache, DynamicCache) and not any(cache.is_sliding) else None
-
-
-@torch.inference_mode()
 def generate(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     grammar: xgrammar.CompiledGrammar,
-    rows: list[list[int]],
-    prefix: DynamicCache | None,
+    prompts: list[list[int]],
     *,
     seeds: list[int],
     temperature: float,
     limit: int,
-    watch: LogitsProcessor | None,
-) -> list[str]:
-    """A text of the grammar after each row.
+    batch_size: int,
+    watch: Callable[[int], NameOdds] | None = None,
+) -> tuple[list[str], torch.Tensor | None]:
+    """Texts of the grammar after each prompt.
 
     Args:
         model: any causal language model.
         tokenizer: its tokenizer.
         grammar: compiled for it.
-        rows: token ids, (B,) of different lengths.
-        prefix: keys and values of what all rows begin with, see `prefill`.
-        seeds: one per row, for draws.
-        temperature: 0 takes the most likely token.
-        limit: new tokens per row.
-        watch: sees the masked logits before the draw.
+        prompts: B lists of token ids.
+        seeds: R, a multiple of B: those of the first prompt's texts, then those of the second's, …
+        temperature: 0 takes the most likely token at each step, above 0 draws.
+        limit: new tokens per text.
+        batch_size: texts written together; those of one prompt always are.
+        watch: makes what sees the masked logits of that many texts.
+
+    Returns:
+        R texts, and `NameOdds.listed` of each, (R, 40), or None without `watch`.
     """
-    kept = prefix.get_seq_length() if prefix is not None else 0
-    width = max(map(len, rows))
-    pads = [width - len(row) for row in rows]
-    ids = [row[:kept] + [tokenizer.pad_token_id] * pad + row[kept:] for row, pad in zip(rows, pads, strict=True)]
-    mask = [[1] * kept + [0] * pad + [1] * (width - kept - pad) for pad in pads]
-    processors = LogitsProcessorList([Constrain(grammar, tokenizer, len(rows)), *([watch] if watch else [])])
-    if temperature > 0:
-        processors.append(Draw(seeds, temperature))
-    tokens = model.generate(
-        input_ids=torch.tensor(ids, device=model.device),
-        attention_mask=torch.tensor(mask, device=model.device),
-        past_key_values=_copies(prefix, len(rows)),
-        max_new_tokens=limit,
-        do_sample=False,
-        num_beams=1,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        logits_processor=processors,
-    )  # (B, width + new)
-    return tokenizer.batch_decode(tokens[:, width:], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    if not prompts:
+        return [], None
+    each = len(seeds) // len(prompts)
+    # Equal lengths together: less padding, and the same neighbors whatever the order of the prompts.
+    order, together = sorted(range(len(prompts)), key=lambda i: len(prompts[i])), max(1, batch_size // each)
+    writer = _OnCascade(model, tokenizer, prompts) if cascades(model) else _OnItsOwn(model, tokenizer)
+    texts: list[str] = [""] * len(seeds)
+    listed: list[torch.Tensor] = []
+    asked: list[int] = []
+    for start in range(0, len(order), together):
+        some = order[start : start + together]
+        rows = [i * each + n for i in some for n in range(each)]
+        constrain, odds = Constrain(grammar, tokenizer, len(rows)), watch(len(rows)) if watch else None
+        draw = Draw([seeds[row] for row in rows], temperature, limit) if temperature > 0 else None
+        written = writer([prompts[i] for i in some], each, [p for p in (constrain, odds, draw) if p], limit)
+        asked += rows
+        listed += [odds.listed] if odds else []
+        for row, tokens in zip(rows, written, strict=True):
+            texts[row] = tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return texts, torch.cat(listed)[torch.tensor(asked).argsort()] if listed else None
 
 
-def _copies(prefix: DynamicCache | None, rows: int) -> DynamicCache | None:
-    """The cache of each row: `generate` appends to it."""
-    if prefix is None:
-        return None
-    cache = copy.deepcopy(prefix)
-    cache.batch_repeat_interleave(rows)
-    return cache
+class _OnCascade:
+    """Writes texts of several prompts, and leaves those behind that have ended."""
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: list[list[int]]):
+        """Run what all prompts begin with."""
+        self._model, self._end, self._pad, self._same = model, tokenizer.eos_token_id, tokenizer.pad_token_id, shared(prompts)
+        with attending(model):
+            self._prefix = beginning(model, prompts[0][: self._same]) if self._same else None
+
+    def __call__(self, prompts: list[list[int]], each: int, processors: list, limit: int) -> list[list[int]]:
+        """B prompts → B x `each` texts as tokens, without the end."""
+        with attending(self._model):
+            cascade = Cascade(self._model, self._prefix, [p[self._same :] for p in prompts], each, self._pad)
+            texts: list[list[int]] = [[] for _ in range(len(prompts) * each)]
+            rows, tokens = torch.arange(len(texts)), torch.full((len(texts),), self._pad)
+            done = torch.zeros(len(texts), dtype=torch.bool)
+            for _ in range(limit):
+                scores = cascade.logits
+                for processor in processors:
+                    scores = processor(tokens[:, None], scores)
+                tokens = scores.argmax(dim=-1).cpu().masked_fill(done, self._pad)
+                done |= tokens == self._end
+                for row, token in zip(rows[~done].tolist(), tokens[~done].tolist(), strict=True):
+                    texts[row].append(token)
+                if done.all():
+                    break
+                prompts, kept, left = _running(done, each)
+                if len(kept) <= _CROWD * len(done):
+                    for processor in processors:
+                        processor.keep(kept)
+                    cascade.keep(prompts, kept)
+                    rows, tokens, done, each = rows[kept], tokens[kept], done[kept], left
+                cascade.step(tokens.to(self._model.device))
+        return texts
+
+
+def _running(done: torch.Tensor, each: int) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """(R,) which texts have ended, `each` of a prompt → prompts with texts to write, the texts to go on with, and how many of each.
+
+    A prompt has as many as any other, and so may keep ended ones.
+    """
+    ended = done.view(-1, each)
+    prompts = (~ended).any(dim=1).nonzero()[:, 0]
+    left = int((~ended).sum(dim=1).max())
+    first = ended[prompts].int().argsort(dim=1, stable=True)[:, :left]  # those that go on
+    return prompts, (prompts[:, None] * each + first).flatten(), left
+
+
+class _OnItsOwn:
+    """Writes the same by the model's own cache and attention."""
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase):
+        self._model, self._end, self._pad = model, tokenizer.eos_token_id, tokenizer.pad_token_id
+
+    def __call__(self, prompts: list[list[int]], each: int, processors: list, limit: int) -> list[list[int]]:
+        """B prompts → B x `each` texts as tokens, without the end."""
+        width, device = max(map(len, prompts)), self._model.device
+        written = self._model.generate(
+            input_ids=torch.tensor([[self._pad] * (width - len(p)) + p for p in prompts for _ in range(each)], device=device),
+            attention_mask=torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts for _ in range(each)], device=device),
+            max_new_tokens=limit,
+            do_sample=False,
+            num_beams=1,
+            eos_token_id=self._end,
+            pad_token_id=self._pad,
+            logits_processor=LogitsProcessorList(processors),
+        )[:, width:]
+        return [row[: row.index(self._end)] if self._end in row else row for row in written.tolist()]

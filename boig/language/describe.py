@@ -3,12 +3,13 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from boig.brief import Brief
-from boig.language.decoding import generate, prefill, shared, tokenize
+from boig.language.decoding import generate, tokenize
 from boig.language.grammar import compile_grammar, longest
 from boig.language.model import context
 from boig.language.odds import NameOdds, name_tokens
@@ -62,7 +63,7 @@ def describe(
         kpi: wanted KPI, integer 0–100, one for all or one per brief.
         temperature: 0 takes the most likely token at each step; above, draws from softmax(logits / temperature).
         seeds: one per brief, for draws; None derives them from each brief's post id and caption.
-        batch_size: briefs decoded together.
+        batch_size: descriptions written together.
         max_new_tokens: limit per description; None takes the least that fits any description.
         labels: the only object labels allowed; empty allows any.
         shots: worked examples that go before each prompt.
@@ -102,9 +103,8 @@ def draw(
     if temperature <= 0:
         raise ValueError(f"draws need a temperature above 0, got {temperature}; use describe for the most likely text")
     asked = prompt_tokens(model, tokenizer, briefs, buckets, kpis, shots=shots)
-    rows = [row for row in asked for _ in range(draws)]
     seeds = [brief_seed(b, number) for b in briefs for number in range(draws)]
-    shown, listed = _described(model, tokenizer, rows, seeds, temperature, batch_size, longest(), ())
+    shown, listed = _described(model, tokenizer, asked, seeds, temperature, batch_size, longest(), ())
     result = []
     for mine in (slice(start, start + draws) for start in range(0, len(shown), draws)):
         odds = None if listed is None else dict(zip(NAMES, listed[mine].mean(0).tolist(), strict=True))
@@ -151,32 +151,21 @@ def _described(
     limit: int,
     labels: tuple[str, ...],
 ) -> tuple[list[Verbalization], torch.Tensor | None]:
-    """N prompts as token ids → N verbalizations, and the odds of each color name (N, 40) where names are tokens."""
-    # Equal lengths together: less padding, and the same neighbours whatever the order of the briefs.
-    order = sorted(range(len(asked)), key=lambda i: len(asked[i]))
+    """N prompts as token ids, and as many seeds for each → verbalizations, and the odds of color names (·, 40) where names are tokens."""
     grammar = compile_grammar(tokenizer, model.get_output_embeddings().weight.shape[0], labels)
     names = name_tokens(tokenizer) if temperature > 0 else None
-    texts: dict[int, str] = {}
-    listed = None if names is None else torch.zeros(len(asked), len(NAMES), dtype=torch.float64)
-    prefix = prefill(model, asked[0][: shared(asked)]) if asked else None
-    for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
-        watch = None if names is None else NameOdds(names, len(rows), temperature)
-        drawn = generate(
-            model,
-            tokenizer,
-            grammar,
-            [asked[i] for i in rows],
-            prefix,
-            seeds=[seeds[i] for i in rows],
-            temperature=temperature,
-            limit=limit,
-            watch=watch,
-        )
-        texts.update(zip(rows, drawn, strict=True))
-        if listed is not None and watch is not None:
-            listed[rows] = watch.listed
-    return [tidy(Verbalization.from_json(texts[i])) for i in range(len(asked))], listed
+    texts, listed = generate(
+        model,
+        tokenizer,
+        grammar,
+        asked,
+        seeds=seeds,
+        temperature=temperature,
+        limit=limit,
+        batch_size=batch_size,
+        watch=partial(NameOdds, names, temperature=temperature) if names else None,
+    )
+    return [tidy(Verbalization.from_json(text)) for text in texts], listed
 
 
 def brief_seed(brief: Brief, draw: int = 0) -> int:

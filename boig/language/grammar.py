@@ -133,23 +133,43 @@ class Constrain(LogitsProcessor):
         masked[:, self._banned] = -torch.inf
         return masked
 
+    def keep(self, rows: torch.Tensor) -> None:
+        """Go on with some rows, by their indices."""
+        self._matchers = [self._matchers[row] for row in rows.tolist()]
+        self._mask = self._mask[rows]
+
 
 class Draw(LogitsProcessor):
     """Sampling that depends on a row's own seed, not on the batch it happens to be in. Serves one `generate` call.
 
-    Adds Gumbel noise from one generator per row to logits / temperature, so that the arg max that `generate` takes is an
-    exact draw from the softmax (Gumbel 1954). The noise of a step has one number per allowed or ruled-out token alike, so
-    it does not depend on the mask.
+    By inversion: a row's number between 0 and 1, one a step, falls into the share of one token of the cumulated
+    probabilities. All other logits are set to −inf, so that the arg max that follows is an exact draw.
     """
 
-    def __init__(self, seeds: list[int], temperature: float):
+    def __init__(self, seeds: list[int], temperature: float, limit: int):
+        """Draw the numbers.
+
+        Args:
+            seeds: (B,) of the rows.
+            temperature: draws are from softmax(logits / temperature).
+            limit: steps at most.
+        """
         if temperature <= 0:
             raise ValueError(f"temperature must be above 0 to draw, got {temperature}; use 0 in describe for the most likely text")
-        self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        self._temperature = temperature
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self._numbers = torch.stack([torch.rand(limit, generator=g, dtype=torch.float64) for g in generators])  # (B, limit)
+        self._temperature, self._step = temperature, 0
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        """(B, V) logits → (B, V) perturbed logits."""
-        uniform = torch.stack([torch.rand(scores.shape[1], generator=g, dtype=torch.float64) for g in self._generators])
-        gumbel = -torch.log(-torch.log(uniform.clamp(1e-300, 1 - 1e-16)))
-        return scores / self._temperature + gumbel.to(scores)
+        """(B, V) masked logits → (B, V), −inf but for the drawn token."""
+        cumulated = torch.softmax(scores.double() / self._temperature, dim=-1).cumsum(dim=-1)
+        number = self._numbers[:, self._step, None].to(scores.device)
+        self._step += 1
+        # Below the total in floating point too: the last token of any probability is the last that can be drawn.
+        below = torch.minimum(number * cumulated[:, -1:], torch.nextafter(cumulated[:, -1:], torch.zeros_like(number)))
+        drawn = torch.searchsorted(cumulated, below, right=True)
+        return torch.full_like(scores, -torch.inf).scatter_(1, drawn, 0.0)
+
+    def keep(self, rows: torch.Tensor) -> None:
+        """Go on with some rows, by their indices."""
+        self._numbers = self._numbers[rows]

@@ -43,6 +43,7 @@ class NameOdds(LogitsProcessor):
         """(B, 40) probability that each name is listed, given what was drawn before it."""
         self._taken = torch.zeros(batch, len(tokens.names), dtype=torch.bool)
         self._asked = torch.zeros(batch, dtype=torch.bool)
+        self._rows = torch.arange(batch)
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
         """(B, T) tokens so far and (B, V) masked logits → the same logits."""
@@ -52,5 +53,9 @@ class NameOdds(LogitsProcessor):
         if self._asked.any():
             odds = torch.softmax(scores.cpu()[:, self._names].double() / self._temperature, dim=1)  # (B, 40)
             # A name that is listed already adds nothing: `tidy` keeps the first.
-            self.listed[self._asked] += odds.masked_fill(self._taken, 0.0)[self._asked]
+            self.listed[self._rows[self._asked]] += odds.masked_fill(self._taken, 0.0)[self._asked]
         return scores
+
+    def keep(self, rows: torch.Tensor) -> None:
+        """Go on with some rows, by their indices. `listed` has all of them still."""
+        self._rows, self._taken, self._asked = self._rows[rows], self._taken[rows], self._asked[rows]

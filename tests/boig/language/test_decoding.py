@@ -1,5 +1,7 @@
 """Prompts to tokens: what all begin with is computed once and changes nothing; what has no room is refused."""
 
+from functools import partial
+
 import pytest
 from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -19,18 +21,23 @@ def asked(posts, count: int):
     return [p.brief for p in some], [p.bucket for p in some], [p.kpi for p in some]
 
 
-@pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_the_prefix_changes_no_answer(chatty, posts, temperature, monkeypatch):
-    shots = [Shot(p.brief, p.bucket, p.kpi, p.verbalization) for p in posts[50:52]]
-    seen = []
-    fill = decoding.prefill
-    monkeypatch.setattr(describe, "prefill", lambda model, tokens: seen.append(len(tokens)) or fill(model, tokens))
-    fast = describe.describe(*chatty, *asked(posts, 3), temperature=temperature, shots=shots, batch_size=2)
-    monkeypatch.setattr(describe, "prefill", lambda model, tokens: None)
-    assert describe.describe(*chatty, *asked(posts, 3), temperature=temperature, shots=shots, batch_size=2) == fast
-    rows = describe.prompt_tokens(*chatty, *asked(posts, 3), shots=shots)
-    assert seen == [decoding.shared(rows)]
-    assert seen[0] > 0.8 * min(map(len, rows))
+@pytest.mark.parametrize("draws", [1, 5])
+@pytest.mark.parametrize("shots", [0, 2])
+def test_a_cascade_writes_what_the_model_writes_by_itself(chatty, posts, draws, shots, monkeypatch):
+    """Rows end at different times, and a batch holds prompts of different lengths."""
+    shown = [Shot(p.brief, p.bucket, p.kpi, p.verbalization) for p in posts[50 : 50 + shots]]
+    ask = partial(describe.draw, *chatty, *asked(posts, 6), draws=draws, temperature=1.0, batch_size=4 * draws, shots=shown)
+    assert decoding.cascades(chatty[0])
+    fast = ask()
+    monkeypatch.setattr(decoding, "cascades", lambda model: False)
+    assert ask() == fast
+
+
+def test_a_windowed_model_writes_by_itself(posts, tmp_path):
+    windowed = model.load(save(tmp_path / "base", posts, use_sliding_window=True, sliding_window=16, max_window_layers=0))
+    assert not decoding.cascades(windowed[0])
+    one, two = (describe.describe(*windowed, *asked(posts, 3), batch_size=size) for size in (1, 3))
+    assert one == two
 
 
 def test_what_rows_share():

@@ -3,6 +3,7 @@
 import json
 import re
 
+import numpy as np
 import pytest
 import torch
 import xgrammar
@@ -109,4 +110,27 @@ def _never(words) -> set[int]:
 
 def test_a_draw_needs_a_temperature():
     with pytest.raises(ValueError, match="temperature"):
-        grammar.Draw([1], 0.0)
+        grammar.Draw([1], 0.0, 5)
+
+
+@relaxed
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.5, 1.0, 2.0]))
+def test_draws_have_the_probabilities_of_the_softmax(seed, temperature):
+    """Ten tokens, three of them ruled out: 4,000 rows, each with a seed of its own."""
+    rng, rows = np.random.default_rng(seed), 4000
+    logits = torch.from_numpy(rng.normal(0, 2, 10)).float()
+    logits[torch.from_numpy(rng.permutation(10)[:3])] = -torch.inf
+    draw = grammar.Draw(rng.integers(2**62, size=rows).tolist(), temperature, 2)
+    tokens = torch.zeros(rows, 1, dtype=torch.long)
+    for _ in range(2):
+        drawn = draw(tokens, logits.expand(rows, -1)).argmax(dim=-1)
+        shares = torch.bincount(drawn, minlength=10) / rows
+        assert shares.numpy() == pytest.approx(torch.softmax(logits.double() / temperature, 0).numpy(), abs=5 * 0.5 / rows**0.5)
+        assert (shares[logits.isinf()] == 0).all()
+
+
+@pytest.mark.parametrize("allowed", [0, 4, 9])
+def test_a_draw_from_one_token_is_that_token(allowed):
+    logits = torch.full((50, 10), -torch.inf)
+    logits[:, allowed] = -3.0
+    assert (grammar.Draw(list(range(50)), 1.0, 1)(torch.zeros(50, 1, dtype=torch.long), logits).argmax(-1) == allowed).all()
