@@ -5,12 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from boig.language.baselines import Frequency, Neighbor, mean_picture
 from boig.language.consensus import consensus
 from boig.language.describe import tidy
 from boig.language.metrics import coverage_rmse, set_iou
 from boig.verbalizer.form import ColorShare, ObjectBox, Verbalization
+from tests.boig.language.strategies import relaxed
 
 
 def encode(texts):
@@ -82,3 +85,21 @@ def test_consensus_of_one_draw_and_of_none(posts):
 def test_consensus_of_draws_without_objects():
     bare = replace(picture("Red", 0.5), objects=())
     assert consensus([bare, bare, picture("Red", 0.5)]).objects == ()
+
+
+side = st.floats(0.1, 0.9)
+
+
+@relaxed
+@given(st.lists(st.tuples(side, side, st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=12))
+def test_the_consensus_box_errs_less_than_any_draw(boxes):
+    """By the relative error of the area, over the draws, up to the rounding of its sides; and it lies in the picture."""
+    shown = [ObjectBox("cup", (x * (1 - w), y * (1 - h), x * (1 - w) + w, y * (1 - h) + h)) for w, h, x, y in boxes]
+    (found,) = consensus([Verbalization((), (0.5, 0.3, 0.2), (o,), "") for o in shown]).objects
+    assert all(0 <= v <= 1 for v in found.box)
+
+    def risk(area: float) -> float:
+        return np.mean([abs(area - o.area) / o.area for o in shown])
+
+    rounding = 0.02 / min(found.box[2] - found.box[0], found.box[3] - found.box[1])
+    assert risk(found.area) <= min(risk(o.area) for o in shown) + rounding * found.area / min(o.area for o in shown)
