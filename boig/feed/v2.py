@@ -93,10 +93,7 @@ def _posts(value: object) -> list[tuple[dict, dict, object]] | None:
     if data is None and isinstance(meta, dict) and meta.get("result_count") == 0:
         return []  # a page without results is written without `data`
     if "id" in value and "text" in value:  # flattened: author and media objects lie in the post itself
-        attached = value.get("attachments")
-        media = attached.get("media", []) if isinstance(attached, dict) else []
-        author = value.get("author")
-        flat = {"media": media, "users": [author] if isinstance(author, dict) else []}
+        flat = {"media": _attached(value).get("media"), "users": [value.get("author")]}
         return [(value, flat, value.get("observed_at"))]
     return [(value, {}, None)] if _deletion(value) else None
 
@@ -126,19 +123,37 @@ def _rows(post: dict, includes: dict, observed: object, source: str, saved: set[
 
 
 def _media(post: dict, includes: dict) -> list[dict]:
+    attached, known = _attached(post), _by("media_key", includes.get("media"))
+    keys = attached.get("media_keys")
+    keys = keys if isinstance(keys, list) and keys else [media.get("media_key") for media in _objects(attached.get("media"))]
+    return [known[key] for key in map(_name, keys) if key in known]
+
+
+def _attached(post: dict) -> dict:
     attached = post.get("attachments")
-    attached = attached if isinstance(attached, dict) else {}
-    keys = attached.get("media_keys") or [m.get("media_key") for m in attached.get("media", []) if isinstance(m, dict)]
-    known = {m.get("media_key"): m for m in includes.get("media") or [] if isinstance(m, dict)}
-    return [known[key] for key in keys if key in known]
+    return attached if isinstance(attached, dict) else {}
+
+
+def _by(field: str, value: object) -> dict[str | int | None, dict]:
+    """The objects of a list by one of their fields."""
+    return {_name(item.get(field)): item for item in _objects(value)}
+
+
+def _objects(value: object) -> list[dict]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _name(value: object) -> str | int | None:
+    """A value that can name something."""
+    return value if isinstance(value, str | int) else None
 
 
 def _row(
     post: dict, photo: dict, includes: dict, observed: object, source: str, saved: set[str], industries: tuple[str, ...]
 ) -> Row | Failed:
     origin = str(post.get("id") or "")
-    users = {u.get("id"): u for u in includes.get("users") or [] if isinstance(u, dict)}
-    author = users.get(post.get("author_id")) or (users.get(None) if len(users) == 1 else None) or {}
+    users = _by("id", includes.get("users"))
+    author = users.get(_name(post.get("author_id"))) or (users.get(None) if len(users) == 1 else None) or {}
     account = str(author.get("username") or "")
     metrics, url = post.get("public_metrics"), str(photo.get("url") or "")
     if not origin or not account or not url:
@@ -153,7 +168,10 @@ def _row(
         likes = parse_kpi(metrics.get("like_count") if isinstance(metrics, dict) else None)
     except ValueError as error:
         return Failed(source, origin, "bad_kpi", f"like_count: {error}")
-    name = PurePosixPath(urlsplit(url).path).name
+    try:
+        name = PurePosixPath(urlsplit(url).path).name
+    except ValueError as error:
+        return Failed(source, origin, "bad_row", f"media url: {error}")
     industry = industry_of(str(author.get("description") or ""), industries)
     # A feed that comes with a media folder is meant to be complete: what is not in it is missing, not to be downloaded.
     picture = f"{MEDIA}/{name}" if saved else url

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from boig.feed import REASONS, SKIPS
@@ -109,7 +109,27 @@ _JSON = st.recursive(
 )
 
 
-@given(_JSON)
+_PHOTO = st.fixed_dictionaries(
+    {"media_key": _JSON, "type": st.just("photo"), "url": _JSON | st.sampled_from(["http://[", "http://a/b.png"])}
+)
+_POST = st.fixed_dictionaries(
+    {
+        "id": _JSON,
+        "text": _JSON,
+        "author_id": _JSON,
+        "created_at": _JSON,
+        "attachments": st.fixed_dictionaries({"media_keys": _JSON, "media": st.lists(_PHOTO, max_size=2) | _JSON}) | _JSON,
+    }
+)
+_PAGE = st.fixed_dictionaries(
+    {"data": _POST, "includes": st.fixed_dictionaries({"media": st.lists(_PHOTO, max_size=2), "users": _JSON}) | _JSON, "meta": _JSON}
+)
+
+
+@example({"data": {"attachments": {"media": None}}})
+@example({"id": "1", "text": "", "attachments": {"media": 3}})
+@example({"data": {"attachments": {"media_keys": [["3_1"]]}}, "includes": {"media": [{"media_key": {}}], "users": [{"id": []}]}})
+@given(_JSON | _POST | _PAGE)
 def test_no_json_value_stops_the_reader(tmp_path_factory: pytest.TempPathFactory, value: object) -> None:
     items(tmp_path_factory.mktemp("v2"), value)
 
