@@ -13,6 +13,7 @@ import torch
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from boig.language import beginnings
 from boig.language.sharding import ShardingSFTTrainer
 from boig.language.smoothing import IGNORED
 
@@ -31,6 +32,7 @@ def attend(
     *,
     cu_seq_lens_q: torch.Tensor,
     max_length_q: int,
+    layout: beginnings.Layout | None = None,
     **kwargs,
 ) -> tuple[torch.Tensor, None]:
     """Causal attention within each of S texts; an attention function of transformers.
@@ -41,11 +43,23 @@ def attend(
         attention_mask: not looked at.
         cu_seq_lens_q: (S + 1,) where each text begins, and N.
         max_length_q: T, tokens of the longest text.
+        layout: of a row in which common beginnings stand once; the two arguments before are then of its other texts.
         kwargs: of transformers' own function.
 
     Returns:
         (1, N, heads, D).
     """
+    done: list[torch.Tensor] = []
+    if layout is not None:
+        segments = list(layout.segments)
+        for count in layout.shared:
+            lengths, segments = tuple(segments[: count + 1]), segments[count + 1 :]
+            parts = [x.tensor_split([sum(lengths)], dim=2) for x in (query, key, value)]
+            q, k, v = (first for first, _ in parts)
+            query, key, value = (rest for _, rest in parts)
+            done.append(beginnings.attend(module, q, k, v, lengths, **kwargs))
+        if not segments:
+            return torch.cat(done)[None], None
     starts, lengths = cu_seq_lens_q[:-1].long(), cu_seq_lens_q.diff()
     texts = torch.repeat_interleave(torch.arange(len(starts), device=query.device), lengths, output_size=query.shape[2])
     places = (
@@ -60,7 +74,7 @@ def attend(
 
     kwargs["is_causal"] = True
     out, _ = sdpa_attention_forward(module, *map(side_by_side, (query, key, value)), None, **kwargs)  # (S, T, H, D)
-    return out.flatten(0, 1).index_select(0, places)[None], None
+    return torch.cat([*done, out.flatten(0, 1).index_select(0, places)])[None], None
 
 
 @contextmanager
@@ -92,8 +106,7 @@ class AnswerTrainer(ShardingSFTTrainer):
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Mean nats per answer token; arguments as in the parent class."""
-        inputs = dict(inputs)
-        labels = inputs.pop("labels")[0]  # (N,); the first token of a text is never one
+        inputs, labels = self._laid_out(model, dict(inputs))  # (N,); the first token of a text is never learnt
         before = (labels[1:] != IGNORED).nonzero()[:, 0]  # (A,): position t predicts token t + 1
         outputs = model(**inputs, use_cache=False, logits_to_keep=before)
         losses = self._token_loss(outputs.logits[0], labels[before + 1])
@@ -102,6 +115,21 @@ class AnswerTrainer(ShardingSFTTrainer):
         else:  # as Trainer.compute_loss: the count is over all ranks, whose gradients are averaged
             loss = losses.sum() / num_items_in_batch * (self.accelerator.num_processes if self.args.average_tokens_across_devices else 1)
         return (loss, outputs) if return_outputs else loss
+
+    def _laid_out(self, model, inputs: dict) -> tuple[dict, torch.Tensor]:
+        """Inputs and labels (N,), with common beginnings once where the model attends with `attend`."""
+        labels = inputs.pop("labels")[0]
+        if self.accelerator.unwrap_model(model).config._attn_implementation != _NAME:
+            return inputs, labels
+        layout = beginnings.layout(inputs["input_ids"][0], labels, inputs["cu_seq_lens_q"], IGNORED)
+        if layout is None:
+            return inputs, labels
+        alone = layout.segments[len(layout.shared) + sum(layout.shared) :]
+        starts = torch.tensor([0, *alone], device=labels.device).cumsum(0).int()
+        rows = {name: inputs[name][:, layout.take] for name in ("input_ids", "position_ids")}
+        lengths = {"cu_seq_lens_q": starts, "cu_seq_lens_k": starts}
+        longest = dict.fromkeys(("max_length_q", "max_length_k"), max(alone, default=0))
+        return {**inputs, **rows, **lengths, **longest, "layout": layout}, labels[layout.take]
 
 
 def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

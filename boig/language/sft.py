@@ -8,6 +8,7 @@ loss there has not fallen for a while ends early.
 import json
 import math
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,8 @@ from boig.language.smoothing import IGNORED, NumberLoss
 from boig.reporting import Reporter
 
 _CHECKPOINT, _STATE = "checkpoint-", "trainer_state.json"
+TELL_S = 30.0
+"""Between two lines on how far a training is."""
 _ADAM = (0.9, 0.98)  # second moment over 50 steps: a run has a few hundred
 
 
@@ -248,10 +251,27 @@ class _Patience(TrainerCallback):
 
 
 class _Curves(TrainerCallback):
-    """Losses, learning rate and gradient norm to the reporter, and a line per evaluation to the terminal."""
+    """Losses, learning rate and gradient norm to the reporter; to the terminal a line per evaluation, and now and then where it is.
+
+    Lines, not a bar: this runs on a worker, whose output reaches the terminal line by line.
+    """
 
     def __init__(self, report: Reporter):
         self._report = report
+        self._begun = self._told = time.monotonic()
+        self._first = 0
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        """Called by the trainer, also where a training goes on."""
+        self._begun, self._first = time.monotonic(), state.global_step
+
+    def on_step_end(self, args, state, control, **kwargs):
+        """Called by the trainer after each step."""
+        now, done = time.monotonic(), state.global_step - self._first
+        if state.is_world_process_zero and now - self._told >= TELL_S:
+            self._told = now
+            left = (now - self._begun) / done * (state.max_steps - state.global_step) / 60
+            print(f"train_boigllm: step {state.global_step} of {state.max_steps}, about {math.ceil(left)} min left", flush=True)
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         """Called by the trainer at each log.

@@ -136,6 +136,15 @@ def test_a_bell_forgives_neighbors(words):
     assert right < near < far
 
 
+def test_a_long_training_says_how_far_it_is(words, posts, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(sft, "TELL_S", 0.0)
+    train(words, posts, tmp_path, passes=2)
+    told = [line for line in capfd.readouterr().out.splitlines() if "min left" in line]
+    steps = int(told[0].split(" of ")[1].split(",")[0])
+    assert [line.split("about")[0] for line in told] == [f"train_boigllm: step {n} of {steps}, " for n in range(1, steps + 1)]
+    assert told[-1].endswith("about 0 min left")
+
+
 def test_our_trainers_loss_is_trls(words, posts, tmp_path):
     """The same model and texts: without padding and with a vanishing bell, against TRL's own padded batches."""
     rule = SETTINGS.model_copy(update={"number_smoothing": 1e-4})
