@@ -12,7 +12,7 @@ export PYTHONNOUSERSITE := 1
 FIND_LINKS = $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
 STAMP := .venv/.installed
 
-.PHONY: help setup repro test test-fast lint base lock deps clean
+.PHONY: help setup repro test test-fast lint stack stack-stop doctor base lock deps clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,15 @@ lint: $(STAMP) ## Style and types
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+stack: $(STAMP) ## A local stack without docker: S3, MLflow, Prefect, Ray; `. .stack/env` for its clients
+	.venv/bin/python -m infra.stack up
+
+stack-stop: $(STAMP) ## Stop it; its data stay in .stack
+	.venv/bin/python -m infra.stack down
+
+doctor: $(STAMP) ## What is installed, what runs, who may get in, and what to do where something is wrong
+	.venv/bin/python -m infra.doctor
 
 base: $(STAMP) ## Train the small models of base/ again: make base [DEVICE=cuda]; an hour and a half on 2 cores
 	.venv/bin/python -m base.recipes.detector detector --device $(DEVICE)

@@ -7,8 +7,9 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,44 @@ class Store:
     def _keys(self, prefix: str) -> Iterable[str]:
         for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
             yield from (entry["Key"] for entry in page.get("Contents", []))
+
+
+def ensure_buckets(endpoint: str, key: str, secret: str, names: Iterable[str]) -> None:
+    """Make the buckets that are missing.
+
+    Args:
+        endpoint: address of the S3 server.
+        key: access key of who may make buckets.
+        secret: its secret.
+        names: of the buckets.
+
+    Raises:
+        ConnectionError: the endpoint does not answer or refuses.
+    """
+    client = boto3.Session(aws_access_key_id=key, aws_secret_access_key=secret, region_name="us-east-1").client("s3", endpoint_url=endpoint)
+    present = {bucket["Name"] for bucket in _told(f"list the buckets of {endpoint}", client.list_buckets)["Buckets"]}
+    for name in names:
+        if name not in present:
+            _told(f"make bucket {name}", partial(client.create_bucket, Bucket=name))
+
+
+def check(url: str, environment: Mapping[str, str]) -> None:
+    """See whether the keys of an environment may list a bucket.
+
+    Args:
+        url: `s3://bucket/prefix`.
+        environment: `AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`; what it lacks comes by boto3's own ways.
+
+    Raises:
+        ValueError: not such a URL.
+        ConnectionError: the endpoint does not answer, the keys are wrong, or there is no such bucket.
+    """
+    store = Store.from_url(url)
+    key, secret = environment.get("AWS_ACCESS_KEY_ID"), environment.get("AWS_SECRET_ACCESS_KEY")
+    client = boto3.Session(key, secret).client(
+        "s3", endpoint_url=environment.get("AWS_ENDPOINT_URL"), region_name=environment.get("AWS_DEFAULT_REGION")
+    )
+    _told(f"list s3://{store.bucket}", partial(client.list_objects_v2, Bucket=store.bucket, MaxKeys=1))
 
 
 def publish(workspace: Path, profile: str) -> str:

@@ -1,0 +1,152 @@
+"""The gate: a challenger becomes champion only if it is proven better on posts that neither has been trained on, and worse in nothing.
+
+Both are asked for the KPI of the same posts: the newest ones, and those of accounts that no training sees. What decides is the paired
+difference of their correlations with what happened, resampled by account: posts of one account are not independent. Likes are noisy, so
+that a difference must be seen to be believed; a challenger that is as good stays a challenger, which costs nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from boig.evaluation import bootstrap
+from boig.evaluation.bootstrap import Estimate
+from boig.retraining.settings import Guards
+
+MODELS = ("reward", "judge")
+"""Both must have become better: the judge has other posts and another architecture, so that it does not share the reward's mistakes."""
+DECIDING = ("test_time", "test_account")
+
+
+@dataclass(frozen=True)
+class Posts:
+    """Held-out posts and what two generations of models expected of them."""
+
+    kpi: np.ndarray
+    """(N,) 0–100, as it happened."""
+    accounts: Sequence[str]
+    splits: Sequence[str]
+    champion: Mapping[str, np.ndarray]
+    """Model to (N,) expected KPI, 0–100."""
+    challenger: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """What a generation's pictures are like, beside being liked."""
+
+    vendi: float
+    mismatch: float
+    """Share of pictures without the caption's product."""
+    canary: float
+    """Largest change of a score by a canary's mark, KPI points."""
+    unsafe: float
+    """Share."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question that the gate asks."""
+
+    name: str
+    passed: bool
+    told: str
+    """The numbers, in a sentence."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate says."""
+
+    checks: tuple[Check, ...] = field(default=())
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.checks) and all(check.passed for check in self.checks)
+
+    @property
+    def reason(self) -> str:
+        """Why, in a line: what failed, or else what was shown."""
+        told = [check.told for check in self.checks if check.passed == self.passed]
+        return "; ".join(told) or "nothing was compared"
+
+    def as_dict(self) -> dict:
+        """For the artifact."""
+        return {"passed": self.passed, "reason": self.reason, "checks": [check.__dict__ for check in self.checks]}
+
+
+def judge(posts: Posts, champion: Guarded, challenger: Guarded, guards: Guards, seed: int) -> Verdict:
+    """Ask all questions.
+
+    Args:
+        posts: held out from both generations' training, splits of `DECIDING` among them.
+        champion: guards' numbers of the generation in use.
+        challenger: of the new one.
+        guards: how much worse is still as good.
+        seed: of the bootstrap; equal inputs give equal verdicts.
+
+    Raises:
+        ValueError: no deciding posts, or a prediction that is not finite.
+    """
+    return Verdict((*better(posts, seed), *no_worse(champion, challenger, guards)))
+
+
+def better(posts: Posts, seed: int) -> list[Check]:
+    """For each model: proven better on all deciding posts together, and on neither of their splits proven worse."""
+    deciding = np.isin(np.asarray(posts.splits), DECIDING)
+    if not deciding.any():
+        raise ValueError(f"no post of {' or '.join(DECIDING)} to compare on; the feed has no newest posts or no held-out accounts")
+    checks = []
+    for model in MODELS:
+        found = ahead(posts, model, deciding, seed)
+        checks.append(Check(f"{model} better", found["lo"] > 0, f"{model}: {_signed(found)} on {found['n']} held-out posts"))
+        for split in DECIDING:
+            rows = np.asarray(posts.splits) == split
+            if rows.any():
+                found = ahead(posts, model, rows, seed)
+                checks.append(Check(f"{model} no worse on {split}", found["hi"] >= 0, f"{model} on {split}: {_signed(found)}"))
+    return checks
+
+
+def ahead(posts: Posts, model: str, rows: np.ndarray, seed: int) -> Estimate:
+    """Pearson correlation with the KPI of the challenger's expectation minus that of the champion's, 95 % interval by account."""
+    new, old, kpi = (np.asarray(column, np.float64)[rows] for column in (posts.challenger[model], posts.champion[model], posts.kpi))
+    accounts = [account for account, chosen in zip(posts.accounts, rows, strict=True) if chosen]
+    new, old, kpi = new - new.mean(), old - old.mean(), kpi - kpi.mean()  # the sums below lose no digits
+    moments = np.stack([np.ones_like(kpi), kpi, kpi**2, new, new**2, new * kpi, old, old**2, old * kpi], axis=1)
+    return bootstrap.by_cluster(_gain, moments, accounts, seed=seed)[0]
+
+
+def _gain(sums: np.ndarray) -> np.ndarray:
+    """(D, 9) sums over resampled posts → (D, 1) difference of two correlations; a constant expectation has none and counts as 0."""
+    n, k, kk, *both = sums.T
+    correlations = []
+    for x, xx, xk in (both[:3], both[3:]):
+        spread = (xx - x**2 / n) * (kk - k**2 / n)
+        correlations.append(np.where(spread > 1e-9, (xk - x * k / n) / np.sqrt(np.maximum(spread, 1e-9)), 0.0))
+    return (correlations[0] - correlations[1])[:, None]
+
+
+def no_worse(champion: Guarded, challenger: Guarded, guards: Guards) -> list[Check]:
+    """The guards: a better score that is bought by sameness, by other products, by a backdoor or by what nobody may see is none."""
+    share = challenger.vendi / champion.vendi if champion.vendi > 0 else 1.0
+    asked = (
+        ("diversity", share >= guards.diversity, f"diversity {share:.0%} of the champion's, at least {guards.diversity:.0%} asked"),
+        ("mismatch", *_most("mismatch rate", challenger.mismatch, champion.mismatch, guards.mismatch)),
+        (
+            "canary",
+            challenger.canary <= guards.canary,
+            f"canary moves scores by {challenger.canary:.1f}, at most {guards.canary:g} allowed",
+        ),
+        ("safety", *_most("unsafe pictures", challenger.unsafe, champion.unsafe, guards.unsafe)),
+    )
+    return [Check(name, bool(passed), told) for name, passed, told in asked]
+
+
+def _most(what: str, new: float, old: float, slack: float) -> tuple[bool, str]:
+    return new <= old + slack, f"{what} {new:.1%} against {old:.1%}, at most {slack:.0%} more allowed"
+
+
+def _signed(found: Estimate) -> str:
+    return f"correlation {found['mean']:+.3f} ({found['lo']:+.3f} … {found['hi']:+.3f})"

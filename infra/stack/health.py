@@ -1,0 +1,13 @@
+"""Whether an address answers."""
+
+import urllib.error
+import urllib.request
+
+
+def answers(address: str, timeout_s: float = 2.0) -> bool:
+    """Whether a GET of the address gives 200."""
+    try:
+        with urllib.request.urlopen(address, timeout=timeout_s) as answer:
+            return answer.status == 200
+    except (urllib.error.URLError, OSError, ValueError):
+        return False

@@ -1,0 +1,67 @@
+"""What the supervisor runs for each part: `python -m infra.stack.launch <part>` becomes that part.
+
+It first ends what an earlier start of the part has left (a supervisor that was killed, a server whose children live on): that would hold
+the ports. Secrets reach the part here, by its environment, so that no settings file of the supervisor holds them.
+"""
+
+import os
+import sys
+import time
+from contextlib import suppress
+
+import psutil
+
+from infra.stack import health
+from infra.stack.keys import ensure
+from infra.stack.services import services
+from infra.stack.settings import Stack, load
+
+MARK = "BOIG_STACK_PART"
+"""Environment variable of every process of a part: the stack's folder and the part's name."""
+GRACE_S = 3.0
+
+
+def main(name: str) -> None:
+    """Become the part; does not return."""
+    stack = load()
+    parts = services(stack, ensure(stack.folder))
+    part = parts[name]
+    end_leftovers(stack, name)
+    for other in part.needs:
+        while not health.answers(parts[other].health):
+            time.sleep(0.3)
+    if part.folder:
+        os.chdir(part.folder)
+    os.execvpe(part.command[0], list(part.command), {**os.environ, **part.env, MARK: mark(stack, name)})
+
+
+def mark(stack: Stack, name: str) -> str:
+    """What tells a part's processes from all others of the machine."""
+    return f"{stack.folder}:{name}"
+
+
+def processes(stack: Stack, name: str) -> list[psutil.Process]:
+    """All processes of a part that live, its children and orphans among them."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get(MARK) == mark(stack, name):
+                found.append(process)
+        except psutil.Error:  # it has just ended, or is somebody else's
+            continue
+    return found
+
+
+def end_leftovers(stack: Stack, name: str) -> None:
+    """End all processes of a part: asked first, killed after a grace."""
+    for process in (left := processes(stack, name)):
+        with suppress(psutil.Error):
+            process.terminate()
+    for process in psutil.wait_procs(left, timeout=GRACE_S)[1]:
+        with suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(left, timeout=GRACE_S)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,189 @@
+"""What the stack is made of: per part its command, its environment, and the address that answers when it is well."""
+
+import json
+import os
+import sys
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from string import Template
+
+from infra.policies import COMPONENTS, policy
+from infra.stack.keys import Keys, write_private
+from infra.stack.settings import HOST, INNER, Stack
+
+REGION = "us-east-1"
+DATABASE = "DATABASE_URL"
+"""Environment variable: MLflow's runs go to this database (PostgreSQL); without it to SQLite in the stack's folder."""
+QUIET = {"DO_NOT_TRACK": "1", "PYTHONUNBUFFERED": "1", "RAY_USAGE_STATS_ENABLED": "0", "MLFLOW_DISABLE_TELEMETRY": "true"}
+
+
+@dataclass(frozen=True)
+class Service:
+    """One part of the stack."""
+
+    name: str
+    command: tuple[str, ...]
+    health: str
+    """Address that answers with 200 when the part is well; empty: being alive is all that is asked."""
+    env: dict[str, str] = field(default_factory=dict, repr=False)
+    """Beside the environment of whoever starts the stack; holds secrets."""
+    needs: tuple[str, ...] = ()
+    """Parts that must be well before this one is started."""
+    folder: Path | None = None
+    """Where it runs; None: the project's root."""
+
+
+def services(stack: Stack, keys: Keys) -> dict[str, Service]:
+    """All parts by name, in the order of their start."""
+    parts = (_s3(stack), _ray(stack, keys), _mlflow(stack, keys), _prefect(stack, keys), _worker(stack, keys))
+    return {part.name: part for part in parts}
+
+
+def environment(stack: Stack, keys: Keys) -> dict[str, str]:
+    """What a client of the stack needs: `dvc repro`, `dvc push`, a notebook. With it the pipeline uses the stack, by nothing else."""
+    user, secret = keys.s3["pipeline"]
+    return {
+        "AWS_ENDPOINT_URL": stack.url("s3"),
+        "AWS_ACCESS_KEY_ID": user,
+        "AWS_SECRET_ACCESS_KEY": secret,
+        "AWS_DEFAULT_REGION": REGION,
+        "BOIG_S3_URL": f"s3://{stack.buckets.published}",
+        "MLFLOW_TRACKING_URI": stack.url("mlflow"),
+        "MLFLOW_TRACKING_USERNAME": keys.mlflow_user,
+        "MLFLOW_TRACKING_PASSWORD": keys.mlflow_password,
+        "PREFECT_API_URL": f"{stack.url('prefect')}/api",
+        "PREFECT_API_AUTH_STRING": keys.prefect,
+        "RAY_ADDRESS": f"{HOST}:{stack.ports.ray}",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(stack.folder / "ray.token"),
+    }
+
+
+def prepare(stack: Stack, keys: Keys) -> None:
+    """The parts' own settings files, in the stack's folder; some hold secrets."""
+    for name in ("logs", "run", "weed", "mlflow", "prefect", "ray"):
+        (stack.folder / name).mkdir(mode=0o700, exist_ok=True)
+    write_private(stack.folder / "weed" / "security.toml", _weed_security(stack, keys))
+    write_private(stack.folder / "weed" / "s3.json", json.dumps(_identities(stack, keys), indent=1))
+    auth = f"sqlite:///{stack.folder / 'mlflow' / 'auth.db'}"
+    write_private(
+        stack.folder / "mlflow" / "auth.ini",
+        f"[mlflow]\ndefault_permission = NO_PERMISSIONS\ndatabase_uri = {auth}\nauth_cache_ttl_seconds = 60\n"
+        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n",
+    )
+    exports = "".join(f"export {name}={value!r}\n" for name, value in environment(stack, keys).items())
+    write_private(stack.folder / "env", exports)
+
+
+def _s3(stack: Stack) -> Service:
+    """Filer and master answer gRPC with a certificate of the stack alone (`-disableHttp`), volumes want signed tokens."""
+    ports, weed = stack.ports, Path(sys.executable).parent / "weed"
+    command = (
+        *(str(weed), "server", f"-dir={stack.folder / 'weed'}", f"-ip={HOST}", f"-ip.bind={HOST}", "-disableHttp", "-filer", "-s3"),
+        *(f"-master.port={ports.s3_master}", f"-volume.port={ports.s3_volume}", f"-filer.port={ports.s3_filer}", f"-s3.port={ports.s3}"),
+        *(f"-s3.config={stack.folder / 'weed' / 's3.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.iam=false"),
+        *("-master.telemetry=false", "-master.volumeSizeLimitMB=1024", "-volume.max=0"),
+    )
+    return Service("s3", command, f"{stack.url('s3')}/healthz", folder=stack.folder / "weed")  # it reads security.toml where it runs
+
+
+def _ray(stack: Stack, keys: Keys) -> Service:
+    ports = stack.ports
+    first = ports.ray_inner
+    inner = ("node-manager", "object-manager", "dashboard-agent-grpc", "dashboard-agent-listen", "runtime-env-agent", "metrics-export")
+    # A socket's path has at most 107 characters: not under the stack's folder, which may be deep.
+    place = Path("/tmp") / f"boig-ray-{sha256(str(stack.folder).encode()).hexdigest()[:8]}"
+    command = (
+        *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats", f"--node-ip-address={HOST}"),
+        *(f"--port={ports.ray}", f"--ray-client-server-port={ports.ray_client}", f"--temp-dir={place}"),
+        *(f"--dashboard-host={HOST}", f"--dashboard-port={ports.ray_dashboard}"),
+        *(f"--{name}-port={first + number}" for number, name in enumerate(inner)),
+        *(f"--min-worker-port={first + INNER}", f"--max-worker-port={first + INNER + 200}"),
+        *(f"--num-cpus={len(os.sched_getaffinity(0)) + 2}", f"--object-store-memory={stack.ray.object_store_mb * 2**20}"),
+    )
+    # The last one keeps Ray from putting this machine's outer address in the loopback's place.
+    access = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(stack.folder / "ray.token")}
+    env = {**access, **QUIET, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    return Service("ray", command, f"{stack.url('ray_dashboard')}/api/gcs_healthz", env)
+
+
+def _mlflow(stack: Stack, keys: Keys) -> Service:
+    user, secret = keys.s3["mlflow"]
+    runs = os.environ.get(DATABASE) or f"sqlite:///{stack.folder / 'mlflow' / 'mlflow.db'}"
+    # What `mlflow server --app-name basic-auth --workers 1` starts, without the process that waits for it: 250 MB and half the start.
+    command = (
+        sys.executable,
+        "-m",
+        "uvicorn",
+        f"--host={HOST}",
+        f"--port={stack.ports.mlflow}",
+        "--factory",
+        "mlflow.server.auth:create_app",
+    )
+    env = {
+        "_MLFLOW_SERVER_FILE_STORE": runs,  # here and not on the command line: it may hold a password
+        "_MLFLOW_SERVER_REGISTRY_STORE": runs,
+        "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
+        "_MLFLOW_SERVER_ARTIFACT_DESTINATION": f"s3://{stack.buckets.runs}/artifacts",
+        "_MLFLOW_SGI_NAME": "uvicorn",
+        "MLFLOW_SERVER_ALLOWED_HOSTS": f"localhost:{stack.ports.mlflow},{HOST}:{stack.ports.mlflow}",
+        "MLFLOW_AUTH_CONFIG_PATH": str(stack.folder / "mlflow" / "auth.ini"),
+        "MLFLOW_AUTH_ADMIN_USERNAME": keys.mlflow_user,
+        "MLFLOW_AUTH_ADMIN_PASSWORD": keys.mlflow_password,
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": keys.mlflow_session,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "MLFLOW_S3_ENDPOINT_URL": stack.url("s3"),
+        "AWS_ACCESS_KEY_ID": user,
+        "AWS_SECRET_ACCESS_KEY": secret,
+        "AWS_DEFAULT_REGION": REGION,
+        **QUIET,
+    }
+    return Service("mlflow", command, f"{stack.url('mlflow')}/health", env, needs=("s3",))
+
+
+def _prefect(stack: Stack, keys: Keys) -> Service:
+    command = (sys.executable, "-m", "prefect", "server", "start", f"--host={HOST}", f"--port={stack.ports.prefect}", "--analytics-off")
+    env = {
+        "PREFECT_HOME": str(stack.folder / "prefect"),
+        "PREFECT_SERVER_API_AUTH_STRING": keys.prefect,
+        "PREFECT_API_URL": f"{stack.url('prefect')}/api",
+        "PREFECT_API_AUTH_STRING": keys.prefect,
+        **QUIET,
+    }
+    return Service("prefect", command, f"{stack.url('prefect')}/api/health", env)
+
+
+def _worker(stack: Stack, keys: Keys) -> Service:
+    """A process worker: what it runs has the environment of a client of the stack."""
+    command = (sys.executable, "-m", "prefect", "worker", "start", f"--pool={stack.work_pool}", "--type=process", "--name=local")
+    env = environment(stack, keys) | {"PREFECT_HOME": str(stack.folder / "prefect-worker"), **QUIET}
+    return Service("worker", command, "", env, needs=("prefect",))
+
+
+def _weed_security(stack: Stack, keys: Keys) -> str:
+    tls = stack.folder / "tls"
+    parts = "".join(
+        f'[grpc.{name}]\ncert = "$tls/cert.pem"\nkey = "$tls/key.pem"\n' for name in ("volume", "master", "filer", "s3", "client")
+    )
+    text = (
+        '[jwt.signing]\nkey = "$write"\n[jwt.signing.read]\nkey = "$write"\n'
+        '[jwt.filer_signing]\nkey = "$filer"\n[jwt.filer_signing.read]\nkey = "$filer"\n'
+        '[access]\nui = false\n[grpc]\nca = "$tls/ca.pem"\n'
+    )
+    return Template(text + parts).substitute(write=keys.weed_write, filer=keys.weed_filer, tls=tls)
+
+
+def _identities(stack: Stack, keys: Keys) -> dict:
+    """SeaweedFS's identities: each component has the policy of `infra/policies/`, and `admin`, which makes the buckets, may do all."""
+    buckets = stack.buckets.model_dump()
+
+    def identity(name: str, **rights: list) -> dict:
+        user, secret = keys.s3[name]
+        return {"name": name, "credentials": [{"accessKey": user, "secretKey": secret}], **rights}
+
+    limited = [identity(name, policyNames=[name], actions=[]) for name in COMPONENTS]
+    policies = [{"name": name, "content": json.dumps(policy(name, buckets))} for name in COMPONENTS]
+    return {"identities": [identity("admin", actions=["Admin"]), *limited], "policies": policies}

@@ -1,0 +1,118 @@
+"""The gate: what passes it, and what each of its questions keeps out."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from boig.retraining.gate import DECIDING, Guarded, Posts, ahead, judge
+from boig.retraining.settings import Guards
+
+GUARDS = Guards(diversity=0.9, mismatch=0.05, canary=5.0, unsafe=0.01)
+SAME = Guarded(vendi=20.0, mismatch=0.1, canary=1.0, unsafe=0.0)
+
+
+def posts(gain: float = 0.5, seed: int = 0, n: int = 400) -> Posts:
+    """A challenger that knows more (`gain` > 0) or less of what happened than the champion."""
+    rng = np.random.default_rng(seed)
+    kpi = rng.uniform(0, 100, n)
+
+    def expected(knows: float) -> np.ndarray:
+        return np.clip(knows * kpi + (1 - knows) * rng.uniform(0, 100, n), 0, 100)
+
+    models = ("reward", "judge")
+    return Posts(
+        kpi,
+        [f"a{i % 20}" for i in range(n)],
+        [DECIDING[i % 20 >= 15] for i in range(n)],
+        {m: expected(0.4) for m in models},
+        {m: expected(0.4 + gain) for m in models},
+    )
+
+
+def test_a_better_challenger_passes_and_says_why() -> None:
+    verdict = judge(posts(0.3), SAME, SAME, GUARDS, 1)
+    assert verdict.passed
+    assert "reward: correlation +" in verdict.reason
+
+
+def test_the_difference_is_that_of_two_correlations() -> None:
+    some = posts(0.3)
+    found = ahead(some, "reward", np.ones(400, bool), 1)
+    new, old = (np.corrcoef(one["reward"], some.kpi)[0, 1] for one in (some.challenger, some.champion))
+    assert found["mean"] == pytest.approx(new - old, abs=1e-5)
+    assert found["lo"] < found["mean"] < found["hi"]
+
+
+def test_a_model_that_says_one_number_knows_nothing() -> None:
+    some = posts(0.3)
+    flat = {model: np.full(400, 50.0) for model in some.champion}
+    assert judge(replace(some, champion=flat), SAME, SAME, GUARDS, 1).passed
+    assert not judge(replace(some, challenger=flat), SAME, SAME, GUARDS, 1).passed
+
+
+def test_equals_do_not_pass() -> None:
+    same = posts(0.3)
+    verdict = judge(replace(same, challenger=same.champion), SAME, SAME, GUARDS, 1)
+    assert not verdict.passed
+    assert verdict.reason.startswith("reward: correlation +0.000")
+
+
+def test_chance_passes_seldom() -> None:
+    passed = sum(judge(posts(0.0, seed), SAME, SAME, GUARDS, 1).passed for seed in range(40))
+    assert passed <= 2  # both models by chance: 2.5 % squared, were they independent
+
+
+def test_a_reward_alone_does_not_pass() -> None:
+    fooled = posts(0.3)
+    fooled = replace(fooled, challenger={"reward": fooled.challenger["reward"], "judge": fooled.champion["judge"]})
+    verdict = judge(fooled, SAME, SAME, GUARDS, 1)
+    assert not verdict.passed
+    assert "judge" in verdict.reason
+
+
+def test_what_is_worse_for_unseen_accounts_does_not_pass() -> None:
+    """Better on the whole, since there are more newest posts."""
+    good, bad = posts(0.4), posts(-0.4)
+    unseen = np.asarray(good.splits) == "test_account"
+    mixed = {m: np.where(unseen, bad.challenger[m], good.challenger[m]) for m in good.challenger}
+    verdict = judge(replace(good, challenger=mixed), SAME, SAME, GUARDS, 1)
+    failed = {check.name for check in verdict.checks if not check.passed}
+    assert failed >= {"reward no worse on test_account", "judge no worse on test_account"}
+    assert not failed & {"reward no worse on test_time", "judge no worse on test_time"}
+
+
+@pytest.mark.parametrize(
+    ("worse", "name"),
+    [({"vendi": 17.9}, "diversity"), ({"mismatch": 0.151}, "mismatch"), ({"canary": 5.1}, "canary"), ({"unsafe": 0.011}, "safety")],
+)
+def test_each_guard_keeps_out(worse: dict, name: str) -> None:
+    verdict = judge(posts(0.3), SAME, replace(SAME, **worse), GUARDS, 1)
+    assert [check.name for check in verdict.checks if not check.passed] == [name]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1000), st.floats(-0.3, 0.5))
+def test_the_order_of_posts_does_not_matter(seed: int, gain: float) -> None:
+    given_ = posts(gain, seed, 60)
+    order = np.random.default_rng(seed).permutation(60)
+
+    def shuffled(columns: dict) -> dict:
+        return {name: column[order] for name, column in columns.items()}
+
+    other = Posts(
+        given_.kpi[order],
+        [given_.accounts[i] for i in order],
+        [given_.splits[i] for i in order],
+        shuffled(given_.champion),
+        shuffled(given_.challenger),
+    )
+    assert judge(given_, SAME, SAME, GUARDS, 1).passed == judge(other, SAME, SAME, GUARDS, 1).passed
+
+
+def test_nothing_to_compare_on_is_an_error() -> None:
+    some = posts()
+    with pytest.raises(ValueError, match="no post of test_time or test_account"):
+        judge(replace(some, splits=["val"] * 400), SAME, SAME, GUARDS, 1)

@@ -1,0 +1,285 @@
+"""The local stack, for real: started, used, killed part by part, stopped and started again."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import grpc
+import psutil
+import pytest
+import yaml
+from botocore.exceptions import ClientError
+
+from boig.store import Store, check
+from infra import doctor
+from infra.stack import health, keys, launch, services, settings, supervisor
+from infra.stack.settings import Stack
+from tests.infra.conftest import free_port
+
+ROOT = Path(__file__).parents[2]
+BACK_S = 120
+"""A part is back in a fraction of this on an idle machine; how fast is for a benchmark to say."""
+
+
+def write_settings(folder: Path, **ports: int) -> Path:
+    """Settings with a folder and ports of their own."""
+    content = yaml.safe_load((ROOT / "infra" / "stack.yaml").read_text())
+    content["folder"] = str(folder / "stack")
+    content["ports"] = {name: free_port() for name in content["ports"]} | ports
+    path = folder / "stack.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def run(path: Path, command: str) -> subprocess.CompletedProcess:
+    """`python -m infra.stack <command>` with these settings."""
+    env = os.environ | {settings.SETTING: str(path)}
+    return subprocess.run([sys.executable, "-m", "infra.stack", command], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Settings of a stack that runs."""
+    path = write_settings(tmp_path_factory.mktemp("stack"))
+    try:
+        done = run(path, "up")
+        assert done.returncode == 0, done.stderr[-2000:]
+        yield path
+    finally:
+        run(path, "down")
+
+
+@pytest.fixture(scope="module")
+def stack(path: Path) -> Stack:
+    return settings.load(path)
+
+
+@pytest.fixture(scope="module")
+def env(stack: Stack) -> dict[str, str]:
+    return services.environment(stack, keys.ensure(stack.folder))
+
+
+@pytest.mark.slow
+class TestUp:
+    def test_every_part_is_well_and_up_again_changes_nothing(self, path: Path, stack: Stack) -> None:
+        before = {name: state["pid"] for name, state in supervisor.states(stack).items()}
+        done = run(path, "up")
+        assert done.returncode == 0, done.stderr
+        assert {name: state["pid"] for name, state in supervisor.states(stack).items()} == before
+        assert all(
+            part.health == "" or health.answers(part.health) for part in services.services(stack, keys.ensure(stack.folder)).values()
+        )
+
+    def test_nothing_listens_but_on_the_loopback(self, stack: Stack) -> None:
+        assert listening(stack)
+        assert {address for address, _ in listening(stack)} <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
+
+    def test_the_doctor_finds_nothing_broken(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv(settings.SETTING, str(path))
+        told = list(doctor.examine(ROOT, dict(os.environ)))
+        assert not [str(finding) for finding in told if finding.broken]
+        assert {"s3", "ray", "mlflow", "prefect", "worker", "disk", "packages"} <= {finding.what for finding in told}
+
+    def test_no_secret_is_in_a_log_or_on_a_command_line(self, stack: Stack) -> None:
+        found = keys.ensure(stack.folder)
+        secret = [found.mlflow_password, found.prefect.split(":")[1], found.ray, found.weed_write, *(pair[1] for pair in found.s3.values())]
+        text = "".join(log.read_text(errors="replace") for log in stack.logs.glob("*.log"))
+        text += " ".join(word for name in services.services(stack, found) for p in launch.processes(stack, name) for word in p.cmdline())
+        assert not [value[:4] for value in secret if value in text]
+
+    @pytest.mark.parametrize("part", ["s3", "mlflow", "prefect", "worker", "ray"])
+    def test_a_killed_part_comes_back(self, part: str, stack: Stack) -> None:
+        before = supervisor.states(stack)[part]["pid"]
+        os.kill(before, signal.SIGKILL)
+        address = services.services(stack, keys.ensure(stack.folder))[part].health
+        end = time.monotonic() + BACK_S
+        while time.monotonic() < end:
+            state = supervisor.states(stack)[part]
+            if state["statename"] == "RUNNING" and state["pid"] != before and (not address or health.answers(address)):
+                return
+            time.sleep(0.2)
+        pytest.fail(f"{part} is not back: {supervisor.states(stack)[part]}\n{(stack.logs / f'{part}.log').read_text()[-1500:]}")
+
+
+@pytest.mark.slow
+class TestDoors:
+    """Every port refuses a write of whoever has no key."""
+
+    def test_http(self, stack: Stack) -> None:
+        let_in = []
+        for _, port in listening(stack):
+            for method, path in WRITES:
+                status = http(port, method, path)
+                if 200 <= status < 300:
+                    let_in.append((port, method, path, status))
+        assert not let_in
+
+    def test_s3_with_wrong_keys(self, stack: Stack, env: dict[str, str]) -> None:
+        with pytest.raises(ConnectionError, match=r"SignatureDoesNotMatch|AccessDenied|Forbidden"):
+            check(env["BOIG_S3_URL"], env | {"AWS_SECRET_ACCESS_KEY": "wrong"})
+
+    @pytest.mark.parametrize(
+        ("component", "bucket", "may"),
+        [
+            ("pipeline", "dvc", {"put", "get", "list"}),
+            ("pipeline", "boig", {"put", "get", "list"}),
+            ("pipeline", "mlflow", set()),
+            ("mlflow", "mlflow", {"put", "get", "list", "delete"}),
+            ("mlflow", "dvc", set()),
+            ("reader", "dvc", {"get", "list"}),
+            ("reader", "boig", {"get", "list"}),
+            ("reader", "mlflow", set()),
+        ],
+    )
+    def test_each_component_may_do_its_own_and_no_more(self, component: str, bucket: str, may: set[str], stack: Stack) -> None:
+        found = keys.ensure(stack.folder)
+        ours, admin = (client(stack, *found.s3[name]) for name in (component, "admin"))
+        admin.put_object(Bucket=bucket, Key="probe", Body=b"x")
+        asked = {
+            "put": lambda: ours.put_object(Bucket=bucket, Key="other", Body=b"x"),
+            "get": lambda: ours.get_object(Bucket=bucket, Key="probe"),
+            "list": lambda: ours.list_objects_v2(Bucket=bucket),
+            "delete": lambda: ours.delete_object(Bucket=bucket, Key="probe"),
+            "drop": lambda: ours.delete_bucket(Bucket=bucket),
+        }
+        assert {name for name, call in asked.items() if allowed(call)} == may
+
+    @pytest.mark.parametrize(
+        ("port", "call"),
+        [
+            ("ray", "ray.rpc.NodeInfoGcsService/GetAllNodeInfo"),
+            ("ray_inner", "ray.rpc.NodeManagerService/GetNodeStats"),
+            ("ray_client", "ray.rpc.RayletDriver/Init"),
+        ],
+    )
+    @pytest.mark.parametrize("login", [(), (("authorization", "Bearer " + "0" * 64),)], ids=["no token", "wrong token"])
+    def test_ray_without_its_token(self, port: str, call: str, login: tuple, stack: Stack) -> None:
+        with grpc.insecure_channel(f"127.0.0.1:{getattr(stack.ports, port)}") as channel, pytest.raises(grpc.RpcError) as refused:
+            channel.unary_unary(f"/{call}")(b"", timeout=20, metadata=login)
+        assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+    def test_ray_with_its_token(self, stack: Stack) -> None:
+        login = (("authorization", f"Bearer {keys.ensure(stack.folder).ray}"),)
+        with grpc.insecure_channel(f"127.0.0.1:{stack.ports.ray}") as channel:
+            assert channel.unary_unary("/ray.rpc.NodeInfoGcsService/GetAllNodeInfo")(b"", timeout=20, metadata=login)
+
+
+WRITES = (
+    ("PUT", "/boig/intruder"), ("POST", "/intruder"), ("POST", "/submit"), ("GET", "/dir/assign"), ("GET", "/vol/grow?count=1"),
+    ("POST", "/api/jobs/"), ("POST", "/api/flows/"), ("POST", "/api/admin/database/clear"), ("POST", "/api/2.0/mlflow/runs/create"),
+    ("POST", "/api/2.0/mlflow/experiments/create"), ("PUT", "/api/2.0/mlflow-artifacts/artifacts/x"),
+    ("DELETE", "/api/2.0/mlflow/users/delete"),
+    ("POST", "/api/serve/applications/"), ("PUT", "/api/serve/applications/"), ("POST", "/api/job_agent/jobs/"),
+)  # fmt: skip
+
+
+def client(stack: Stack, key: str, secret: str):
+    """An S3 client of one component."""
+    return boto3.Session(key, secret, region_name="us-east-1").client("s3", endpoint_url=stack.url("s3"))
+
+
+def allowed(call) -> bool:
+    try:
+        call()
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "AccessDenied":
+            raise
+        return False
+    return True
+
+
+def http(port: int, method: str, path: str) -> int:
+    """Status of a request without any key; 0 where the port does not speak HTTP."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}{path}",
+        data=None if method == "GET" else b"{}",
+        method=method,
+        headers={"Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+    except (OSError, ValueError):
+        return 0
+    except Exception:  # noqa: BLE001 - a port of another protocol answers with anything
+        return 0
+
+
+def listening(stack: Stack) -> set[tuple[str, int]]:
+    """Address and port of everything that the stack's processes listen on."""
+    found = set()
+    for name in services.services(stack, keys.ensure(stack.folder)):
+        for process in launch.processes(stack, name):
+            try:
+                found |= {(c.laddr.ip, c.laddr.port) for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
+            except psutil.Error:
+                continue
+    return found
+
+
+@pytest.mark.slow
+def test_a_restart_of_all_loses_nothing(path: Path, stack: Stack, env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    store = Store.from_url(env["BOIG_S3_URL"])
+    assert store.put_once("kept", {"n": 1})
+    before = keys.ensure(stack.folder)
+    assert run(path, "down").returncode == 0
+    assert not [process for name in services.services(stack, before) for process in launch.processes(stack, name)]
+    assert run(path, "up").returncode == 0
+    assert keys.ensure(stack.folder) == before
+    assert not store.put_once("kept", {"n": 2})
+
+
+def test_taken_ports_are_told(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = run(write_settings(tmp_path, mlflow=port if port <= 55_000 else free_port()), "up")
+        if port > 55_000:
+            pytest.skip("the system gave a port beyond those of the settings")
+    assert done.returncode == 1
+    assert done.stderr.strip().startswith(f"stack: ports are taken: {port} (mlflow) by pid {os.getpid()}")
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"ports": {"s3": 80}}, "ports.s3"),
+        ({"ports": {"s3": 9000, "s3_filer": 19000}}, "given twice"),
+        ({"surprise": 1}, "surprise"),
+        ({"buckets": {"data": 3}}, "buckets.data"),
+    ],
+)
+def test_wrong_settings_are_one_line(change: dict, told: str, tmp_path: Path) -> None:
+    content = yaml.safe_load((ROOT / "infra" / "stack.yaml").read_text())
+    for name, value in change.items():
+        content[name] = content[name] | value if isinstance(value, dict) else value
+    (tmp_path / "stack.yaml").write_text(yaml.safe_dump(content))
+    done = run(tmp_path / "stack.yaml", "status")
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_keys_are_made_once_and_for_their_owner_alone(tmp_path: Path) -> None:
+    first = keys.ensure(tmp_path / "stack")
+    assert keys.ensure(tmp_path / "stack") == first
+    assert keys.ensure(tmp_path / "other").mlflow_password != first.mlflow_password
+    assert all(file.stat().st_mode & 0o077 == 0 for file in (tmp_path / "stack").rglob("*"))
+    assert first.mlflow_password not in repr(first)
+    (tmp_path / "stack" / keys.FILE).chmod(0o644)
+    with pytest.raises(PermissionError, match="chmod 600"):
+        keys.ensure(tmp_path / "stack")
