@@ -16,6 +16,8 @@ REGION = "us-east-1"
 DATABASE = "DATABASE_URL"
 """Environment variable: MLflow's runs go to this database (PostgreSQL); without it to SQLite in the stack's folder."""
 QUIET = {"DO_NOT_TRACK": "1", "PYTHONUNBUFFERED": "1", "RAY_USAGE_STATS_ENABLED": "0", "MLFLOW_DISABLE_TELEMETRY": "true"}
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Keeps Ray, head and clients, from putting this machine's outer address in the loopback's place, as it does where clusters are allowed."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ def environment(stack: Stack, keys: Keys) -> dict[str, str]:
         "RAY_ADDRESS": f"{HOST}:{stack.ports.ray}",
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(stack.folder / "ray.token"),
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+        **LOOPBACK,
     }
 
 
@@ -102,9 +106,8 @@ def _ray(stack: Stack, keys: Keys) -> Service:
         *(f"--min-worker-port={first + INNER}", f"--max-worker-port={first + INNER + 200}"),
         *(f"--num-cpus={len(os.sched_getaffinity(0)) + 2}", f"--object-store-memory={stack.ray.object_store_mb * 2**20}"),
     )
-    # The last one keeps Ray from putting this machine's outer address in the loopback's place.
     access = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(stack.folder / "ray.token")}
-    env = {**access, **QUIET, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    env = {**access, **QUIET, **LOOPBACK}
     return Service("ray", command, f"{stack.url('ray_dashboard')}/api/gcs_healthz", env)
 
 
