@@ -115,8 +115,11 @@ class TestDoors:
 
     def test_http(self, stack: Stack) -> None:
         let_in = []
-        for _, port in listening(stack):
+        metrics = stack.ports.ray_inner + 5  # answers anything with its numbers, and takes nothing
+        for port in {port for _, port in listening(stack)} - {metrics}:
             for method, path in WRITES:
+                if method == "GET" and port not in (stack.ports.s3_master, stack.ports.s3_filer, stack.ports.s3_volume):
+                    continue  # elsewhere a GET writes nothing
                 status = http(port, method, path)
                 if 200 <= status < 300:
                     let_in.append((port, method, path, status))
