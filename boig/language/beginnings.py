@@ -79,17 +79,21 @@ def attend(
     longest = max(rests)
     places = torch.cat([torch.arange(n, device=query.device) + longest * i for i, n in enumerate(rests)])
 
-    def side_by_side(x: torch.Tensor, after: bool) -> torch.Tensor:
-        """(1, H, M, D) → (S, H, T, D), or (S, H, P + T, D) `after` the beginning."""
-        rows = x[0, :, common:].transpose(0, 1).flatten(1)  # (M - P, H D)
-        filled = rows.new_zeros(len(rests) * longest, rows.shape[1]).index_copy(0, places, rows)
-        own = filled.view(len(rests), longest, x.shape[1], x.shape[3]).transpose(1, 2)
-        return torch.cat([x[:, :, :common].expand(len(rests), -1, -1, -1), own], 2) if after else own
+    def after_it(x: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+        return torch.cat([x[:, :, :common].expand(len(rests), -1, -1, -1), own], 2)  # (S, H, P + T, D)
 
     seen = torch.ones(longest, common + longest, dtype=torch.bool, device=query.device).tril(common)
-    sides = (side_by_side(query, False), side_by_side(key, True), side_by_side(value, True))
+    q, k, v = (side_by_side(x[:, :, common:], places, len(rests), longest) for x in (query, key, value))
+    sides = (q, after_it(key, k), after_it(value, v))
     out, _ = sdpa_attention_forward(module, *sides, seen[None, None], **{**kwargs, "is_causal": False})  # (S, T, H, D)
     return torch.cat([begun[0], out.flatten(0, 1).index_select(0, places)])
+
+
+def side_by_side(x: torch.Tensor, places: torch.Tensor, texts: int, longest: int) -> torch.Tensor:
+    """(1, H, N, D), S texts end to end → (S, H, T, D), filled up with zeros on the right; `places` (N,) are those of the tokens in S T."""
+    rows = x[0].transpose(0, 1).flatten(1)  # (N, H D)
+    filled = rows.new_zeros(texts * longest, rows.shape[1]).index_copy(0, places, rows)
+    return filled.view(texts, longest, x.shape[1], x.shape[3]).transpose(1, 2)
 
 
 def _unlearnt(labels: torch.Tensor, ignored: int) -> int:

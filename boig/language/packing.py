@@ -66,14 +66,9 @@ def attend(
         torch.arange(query.shape[2], device=query.device) + (max_length_q * torch.arange(len(starts), device=query.device) - starts)[texts]
     )
 
-    def side_by_side(x: torch.Tensor) -> torch.Tensor:
-        """(1, H, N, D) → (S, H, T, D)."""
-        rows = x[0].transpose(0, 1).flatten(1)  # (N, H D)
-        filled = rows.new_zeros(len(starts) * max_length_q, rows.shape[1]).index_copy(0, places, rows)
-        return filled.view(len(starts), max_length_q, x.shape[1], x.shape[3]).transpose(1, 2)
-
+    sides = (beginnings.side_by_side(x, places, len(starts), max_length_q) for x in (query, key, value))
     kwargs["is_causal"] = True
-    out, _ = sdpa_attention_forward(module, *map(side_by_side, (query, key, value)), None, **kwargs)  # (S, T, H, D)
+    out, _ = sdpa_attention_forward(module, *sides, None, **kwargs)  # (S, T, H, D)
     return torch.cat([*done, out.flatten(0, 1).index_select(0, places)])[None], None
 
 
