@@ -1,7 +1,7 @@
 """`make doctor`: what is installed, what runs, who may get in, what is full; a line per finding, and the mend where something is wrong.
 
-Looks at the local stack where one runs here, else at whatever the environment names: the tracking server, the store, the Prefect API and
-the Ray cluster that a run would use. Exit code 1 where something is broken. Secrets are neither read aloud nor printed.
+Looks at the local stack where one runs here, else at whatever the environment names: the tracking server, the store and the Prefect
+API that a run would use. Exit code 1 where something is broken. Secrets are neither read aloud nor printed.
 """
 
 import os

@@ -1,5 +1,6 @@
 """`python -m infra.stack up|down|status|env`: the local stack."""
 
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ from tqdm import tqdm
 from boig.store import ensure_buckets
 from infra.stack import health, launch, supervisor
 from infra.stack import keys as secrets
-from infra.stack.services import Service, environment, prepare, services
+from infra.stack.services import Service, environment, prepare, ray_folder, services
 from infra.stack.settings import Stack, load
 
 UP_S = 180.0
@@ -46,6 +47,7 @@ def down() -> None:
     if stack.folder.is_dir():
         for name in services(stack, secrets.ensure(stack.folder)):
             launch.end_leftovers(stack, name)
+        shutil.rmtree(ray_folder(stack), ignore_errors=True)
     print("stack: stopped" if was else "stack: was not running")
 
 
@@ -134,6 +136,6 @@ def _shown(folder: Path) -> str:
 
 if __name__ == "__main__":
     try:
-        app(standalone_mode=False)
+        app()
     except (ValueError, OSError) as error:
         sys.exit(f"stack: {' '.join(str(error).split())}")

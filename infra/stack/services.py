@@ -13,8 +13,6 @@ from infra.stack.keys import Keys, write_private
 from infra.stack.settings import HOST, INNER, Stack
 
 REGION = "us-east-1"
-DATABASE = "DATABASE_URL"
-"""Environment variable: MLflow's runs go to this database (PostgreSQL); without it to SQLite in the stack's folder."""
 QUIET = {"DO_NOT_TRACK": "1", "PYTHONUNBUFFERED": "1", "RAY_USAGE_STATS_ENABLED": "0", "MLFLOW_DISABLE_TELEMETRY": "true"}
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """Keeps Ray, head and clients, from putting this machine's outer address in the loopback's place, as it does where clusters are allowed."""
@@ -80,6 +78,11 @@ def prepare(stack: Stack, keys: Keys) -> None:
     write_private(stack.folder / "env", exports)
 
 
+def ray_folder(stack: Stack) -> Path:
+    """Where Ray keeps its sessions. A socket's path has at most 107 characters: not under the stack's folder, which may be deep."""
+    return Path("/tmp") / f"boig-ray-{sha256(str(stack.folder).encode()).hexdigest()[:8]}"
+
+
 def _s3(stack: Stack) -> Service:
     """Filer and master answer gRPC with a certificate of the stack alone (`-disableHttp`), volumes want signed tokens."""
     ports, weed = stack.ports, Path(sys.executable).parent / "weed"
@@ -96,11 +99,9 @@ def _ray(stack: Stack, keys: Keys) -> Service:
     ports = stack.ports
     first = ports.ray_inner
     inner = ("node-manager", "object-manager", "dashboard-agent-grpc", "dashboard-agent-listen", "runtime-env-agent", "metrics-export")
-    # A socket's path has at most 107 characters: not under the stack's folder, which may be deep.
-    place = Path("/tmp") / f"boig-ray-{sha256(str(stack.folder).encode()).hexdigest()[:8]}"
     command = (
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats", f"--node-ip-address={HOST}"),
-        *(f"--port={ports.ray}", f"--ray-client-server-port={ports.ray_client}", f"--temp-dir={place}"),
+        *(f"--port={ports.ray}", f"--ray-client-server-port={ports.ray_client}", f"--temp-dir={ray_folder(stack)}"),
         *(f"--dashboard-host={HOST}", f"--dashboard-port={ports.ray_dashboard}"),
         *(f"--{name}-port={first + number}" for number, name in enumerate(inner)),
         *(f"--min-worker-port={first + INNER}", f"--max-worker-port={first + INNER + 200}"),
@@ -113,7 +114,7 @@ def _ray(stack: Stack, keys: Keys) -> Service:
 
 def _mlflow(stack: Stack, keys: Keys) -> Service:
     user, secret = keys.s3["mlflow"]
-    runs = os.environ.get(DATABASE) or f"sqlite:///{stack.folder / 'mlflow' / 'mlflow.db'}"
+    runs = f"sqlite:///{stack.folder / 'mlflow' / 'mlflow.db'}"
     # What `mlflow server --app-name basic-auth --workers 1` starts, without the process that waits for it: 250 MB and half the start.
     command = (
         sys.executable,
@@ -125,7 +126,7 @@ def _mlflow(stack: Stack, keys: Keys) -> Service:
         "mlflow.server.auth:create_app",
     )
     env = {
-        "_MLFLOW_SERVER_FILE_STORE": runs,  # here and not on the command line: it may hold a password
+        "_MLFLOW_SERVER_FILE_STORE": runs,
         "_MLFLOW_SERVER_REGISTRY_STORE": runs,
         "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
         "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",

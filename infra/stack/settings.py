@@ -63,7 +63,7 @@ class Buckets(Section):
     """Names of buckets."""
 
     data: str
-    """DVC's remote."""
+    """For DVC. `python -m infra.remote` still takes a folder of `published`; retraining is to use this one."""
     runs: str
     """MLflow's artifacts."""
     published: str
