@@ -45,14 +45,16 @@ def start(stack: Stack, parts: dict[str, Service]) -> bool:
 def running(stack: Stack) -> bool:
     """Whether the stack's supervisord answers."""
     try:
-        return bool(_server(stack).supervisor.getState())
+        with _server(stack) as server:
+            return bool(server.supervisor.getState())
     except (OSError, xmlrpc.client.Error):
         return False
 
 
 def states(stack: Stack) -> dict[str, dict]:
     """What supervisord says of each part: `statename`, `pid`, `start` (Unix seconds), `description`."""
-    told = cast(list[dict], _server(stack).supervisor.getAllProcessInfo())
+    with _server(stack) as server:
+        told = cast(list[dict], server.supervisor.getAllProcessInfo())
     return {part["name"]: part for part in told}
 
 
@@ -60,9 +62,9 @@ def stop(stack: Stack) -> bool:
     """Stop all parts, then supervisord; whether it was running. The last part started is the first to be stopped."""
     if not running(stack):
         return False
-    server = _server(stack).supervisor
-    server.stopAllProcesses()
-    server.shutdown()
+    with _server(stack) as server:
+        server.supervisor.stopAllProcesses()
+        server.supervisor.shutdown()
     end = time.monotonic() + START_S
     while running(stack) and time.monotonic() < end:
         time.sleep(0.1)
