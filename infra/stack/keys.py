@@ -35,7 +35,7 @@ class Keys(BaseModel):
 
 
 def ensure(folder: Path) -> Keys:
-    """The keys of the stack in `folder`, made there if it has none yet: `keys.json`, `ray.token` and, under `tls/`, certificates.
+    """The keys of the stack in `folder`, made there if it has none yet: `keys.json` and, under `tls/`, certificates.
 
     Raises:
         PermissionError: somebody else could read them.
@@ -46,7 +46,6 @@ def ensure(folder: Path) -> Keys:
     if not path.is_file():
         _certificates(folder / "tls")
         keys = _made()
-        write_private(folder / "ray.token", keys.ray)
         write_private(path, keys.model_dump_json(indent=1))  # last: with it, all of them are there
     if path.stat().st_mode & 0o077:
         raise PermissionError(f"{path} can be read by others; `chmod 600 {path}`")

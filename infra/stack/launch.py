@@ -19,6 +19,8 @@ from infra.stack.settings import Stack, load
 MARK = "BOIG_STACK_PART"
 """Environment variable of every process of a part: the stack's folder and the part's name."""
 GRACE_S = 3.0
+SETTINGS = ("AWS_", "BOIG_", "MLFLOW_", "_MLFLOW_", "PREFECT_", "RAY_")
+"""Beginnings of variables that say what a program talks to. The shell that starts the stack may have some for another place."""
 
 
 def main(name: str) -> None:
@@ -32,7 +34,8 @@ def main(name: str) -> None:
             time.sleep(0.3)
     if part.folder:
         os.chdir(part.folder)
-    os.execvpe(part.command[0], list(part.command), {**os.environ, **part.env, MARK: mark(stack, name)})
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
+    os.execvpe(part.command[0], list(part.command), {**inherited, **part.env, MARK: mark(stack, name)})
 
 
 def mark(stack: Stack, name: str) -> str:

@@ -55,10 +55,8 @@ def environment(stack: Stack, keys: Keys) -> dict[str, str]:
         "PREFECT_API_URL": f"{stack.url('prefect')}/api",
         "PREFECT_API_AUTH_STRING": keys.prefect,
         "RAY_ADDRESS": f"{HOST}:{stack.ports.ray}",
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(stack.folder / "ray.token"),
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-        **LOOPBACK,
+        **_ray_access(keys),
     }
 
 
@@ -107,9 +105,13 @@ def _ray(stack: Stack, keys: Keys) -> Service:
         *(f"--min-worker-port={first + INNER}", f"--max-worker-port={first + INNER + 200}"),
         *(f"--num-cpus={len(os.sched_getaffinity(0)) + 2}", f"--object-store-memory={stack.ray.object_store_mb * 2**20}"),
     )
-    access = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(stack.folder / "ray.token")}
-    env = {**access, **QUIET, **LOOPBACK}
+    env = environment(stack, keys) | QUIET  # what its workers compute is reported to MLflow, and published, as a client would
     return Service("ray", command, f"{stack.url('ray_dashboard')}/api/gcs_healthz", env)
+
+
+def _ray_access(keys: Keys) -> dict[str, str]:
+    """The token itself, which Ray takes before that of any file."""
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": keys.ray, **LOOPBACK}
 
 
 def _mlflow(stack: Stack, keys: Keys) -> Service:

@@ -40,9 +40,17 @@ def write_settings(folder: Path, **ports: int) -> Path:
     return path
 
 
+ELSEWHERE = {
+    "RAY_ADDRESS": "10.9.9.9:6379", "RAY_AUTH_TOKEN": "f" * 64, "AWS_ACCESS_KEY_ID": "other", "AWS_SECRET_ACCESS_KEY": "other",
+    "AWS_SESSION_TOKEN": "other", "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "MLFLOW_TRACKING_URI": "http://127.0.0.1:9",
+    "PREFECT_API_URL": "http://127.0.0.1:9/api", "PREFECT_API_AUTH_STRING": "other:other",
+}  # fmt: skip
+"""A shell that was set up for some other place: the stack is not to take anything of it."""
+
+
 def run(path: Path, command: str) -> subprocess.CompletedProcess:
     """`python -m infra.stack <command>` with these settings."""
-    env = os.environ | {settings.SETTING: str(path)}
+    env = os.environ | ELSEWHERE | {settings.SETTING: str(path)}
     return subprocess.run([sys.executable, "-m", "infra.stack", command], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
 
 
@@ -92,7 +100,8 @@ class TestUp:
     def test_no_secret_is_in_a_log_or_on_a_command_line(self, stack: Stack) -> None:
         found = keys.ensure(stack.folder)
         secret = [found.mlflow_password, found.prefect.split(":")[1], found.ray, found.weed_write, *(pair[1] for pair in found.s3.values())]
-        text = "".join(log.read_text(errors="replace") for log in stack.logs.glob("*.log"))
+        logs = [*stack.logs.glob("*.log"), *(path for path in services.ray_folder(stack).glob("session_*/logs/**/*") if path.is_file())]
+        text = "".join(log.read_text(errors="replace") for log in logs)
         text += " ".join(word for name in services.services(stack, found) for p in launch.processes(stack, name) for word in p.cmdline())
         assert not [value[:4] for value in secret if value in text]
 
