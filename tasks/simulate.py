@@ -17,7 +17,7 @@ from boig.sections.simulate import Simulate
 from boig.simulator import truth
 from boig.simulator.ceiling import expected_percentile, pair_accuracy, pearson
 from boig.simulator.dirt import EXTRA, UNUSABLE, Draft, asides, count_of, deal
-from boig.simulator.law import EPOCH, MISMATCH_SHARE, MONTHS, Law, draw_noise, variance_within
+from boig.simulator.law import EPOCH, MISMATCH_SHARE, MONTH_DAYS, MONTHS, Law, draw_noise, variance_within
 from boig.simulator.pages import Deletion, Sighting, collected, write_pages
 from boig.simulator.painter import Painted, Painter
 from boig.simulator.posts import brief_of, draw_posts
@@ -40,7 +40,9 @@ class Plan:
 
 def plan(section: Simulate) -> Plan:
     """Draw law, accounts, posts and dirt."""
-    law = Law.from_seed(section.law_seed, section.accounts_per_industry)
+    change = section.drift
+    drift = (EPOCH + timedelta(days=MONTH_DAYS * change.month), change.law_seed) if change else None
+    law = Law.from_seed(section.law_seed, section.accounts_per_industry, drift)
     posts = draw_posts(section.seed, law.accounts, section.posts, EPOCH, MONTHS, MISMATCH_SHARE)
     return Plan(law, tuple(deal(section.seed, posts, section.dirt)))
 

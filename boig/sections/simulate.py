@@ -8,6 +8,15 @@ from boig.feed.rules import KpiRule, SplitRule
 from boig.section import Count, Resources, Section, Seed
 
 
+class Drift(Section):
+    """A change of what the audience likes."""
+
+    month: Annotated[float, Field(gt=0)]
+    """When, in months of 30.4 days from the feed's start."""
+    law_seed: Seed
+    """Draws the weights that hold from then on; the accounts stay."""
+
+
 class Simulate(Section):
     """The embedded feed, whose law of likes is known."""
 
@@ -15,6 +24,8 @@ class Simulate(Section):
     """Draws the posts, their pictures, noise and dirt."""
     law_seed: Seed
     """Draws the accounts and the weights of the law; another seed is another law."""
+    drift: Drift | None
+    """None: the law stays as it is."""
     accounts_per_industry: Count
     """There are six industries."""
     posts: Count

@@ -31,6 +31,7 @@ MISMATCH_SHARE = 0.08
 """Share of posts whose picture does not show what the caption names."""
 EPOCH = datetime(2022, 1, 1, tzinfo=UTC)
 """Where trends start."""
+MONTH_DAYS = 30.4
 MONTHS = 24
 """Length over which levels and trends are meant."""
 _DEGREES, _CLIP = 5.0, 5.0  # Student's t, clipped: without a bound the expectation of exp(noise) would be infinite
@@ -51,7 +52,7 @@ class Course:
     """Of that wave, radians."""
 
     def at(self, when: datetime) -> float:
-        share = (when - EPOCH).total_seconds() / (30.4 * 86400 * MONTHS)
+        share = (when - EPOCH).total_seconds() / (MONTH_DAYS * 86400 * MONTHS)
         return self.level + self.slope * share + self.swell * float(np.sin(2 * np.pi * 1.3 * share + self.phase))
 
 
@@ -61,6 +62,17 @@ class Scale:
 
     center: float
     gain: float
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Another taste that the same accounts' audience has from some moment on."""
+
+    since: str
+    """ISO 8601, UTC."""
+    weights: Weights
+    scales: dict[str, Scale]
+    """Per term."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +86,17 @@ class Law:
     weights: Weights
     scales: dict[str, Scale]
     """Per term."""
+    drift: Drift | None = None
 
     @classmethod
-    def from_seed(cls, seed: int, accounts_per_industry: int = 4) -> "Law":
-        """Draw accounts, courses and weights, then scale them on the reference sample (takes some seconds)."""
+    def from_seed(cls, seed: int, accounts_per_industry: int = 4, drift: tuple[datetime, int] | None = None) -> "Law":
+        """Draw accounts, courses and weights, then scale them on the reference sample (takes some seconds).
+
+        Args:
+            seed: of all of it.
+            accounts_per_industry: there are six industries.
+            drift: when the taste changes, and the seed of the other one's weights.
+        """
         rng = np.random.default_rng([seed, 1])
         accounts = draw_accounts(rng, accounts_per_industry)
         levels = rng.permutation(np.linspace(4.6, 8.0, len(accounts)))
@@ -87,8 +106,13 @@ class Law:
         }
         weights = draw_weights(rng)
         posts = draw_posts(seed + 2**31, accounts, _REFERENCE_POSTS, EPOCH, MONTHS, MISMATCH_SHARE)
-        raw, owner = _reference(posts, accounts, weights)
-        return cls(seed, accounts, courses, weights, _scales(raw, owner))
+        scales = _scales(*_reference(posts, accounts, weights))
+        if drift is None:
+            return cls(seed, accounts, courses, weights, scales)
+        since, other_seed = drift
+        others = draw_weights(np.random.default_rng([other_seed, 2]))
+        changed = Drift(since.isoformat(), others, _scales(*_reference(posts, accounts, others)))
+        return cls(seed, accounts, courses, weights, scales, changed)
 
     def account(self, name: str) -> Account:
         """Raises ValueError for an account that is not of this law."""
@@ -102,11 +126,14 @@ class Law:
 
     def terms(self, case: Case) -> dict[str, float]:
         """Each term's contribution to log1p(likes), zero on average over the reference sample."""
-        return {name: self.scales[name].gain * (term(self.weights, case) - self.scales[name].center) for name, term in _ALL.items()}
+        drifted = self.drift and case.brief.created_at >= datetime.fromisoformat(self.drift.since)
+        taste = self.drift if self.drift and drifted else self
+        return {name: taste.scales[name].gain * (term(taste.weights, case) - taste.scales[name].center) for name, term in _ALL.items()}
 
     def save(self, path: Path) -> None:
         """As JSON; equal laws give equal bytes."""
-        path.write_text(json.dumps(asdict(self), indent=1, sort_keys=True) + "\n")
+        content = {name: value for name, value in asdict(self).items() if name != "drift" or value is not None}
+        path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> "Law":
@@ -120,11 +147,16 @@ class Law:
         raw = json.loads(Path(path).read_text())
         accounts = tuple(Account(**_tuples(a)) for a in raw["accounts"])
         courses = {name: Course(**c) for name, c in raw["courses"].items()}
-        scales = {name: Scale(**s) for name, s in raw["scales"].items()}
-        return cls(raw["seed"], accounts, courses, Weights(**_tuples(raw["weights"])), scales)
+        drift = raw.get("drift")
+        changed = Drift(drift["since"], Weights(**_tuples(drift["weights"])), _read_scales(drift["scales"])) if drift else None
+        return cls(raw["seed"], accounts, courses, Weights(**_tuples(raw["weights"])), _read_scales(raw["scales"]), changed)
 
 
 _ALL: dict[str, Term] = {name: term for name, (term, _) in (PICTURE_TERMS | CONTEXT_TERMS).items()}
+
+
+def _read_scales(raw: dict[str, dict[str, float]]) -> dict[str, Scale]:
+    return {name: Scale(**scale) for name, scale in raw.items()}
 
 
 def _tuples(fields: dict[str, Any]) -> dict[str, Any]:

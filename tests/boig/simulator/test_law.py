@@ -1,6 +1,7 @@
 """The law of likes: reproducible, with the wanted shares, and sensible in what it likes."""
 
 from dataclasses import replace
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 
@@ -55,6 +56,23 @@ def test_another_seed_is_another_law_and_the_same_seed_the_same(tmp_path: Path) 
     assert Law.load(tmp_path / "a.json") == law()
     assert law(8).weights != law(7).weights
     assert {a.industry for a in law().accounts} == set(law().weights.industry_color)
+
+
+def test_a_drift_changes_the_taste_from_its_moment_on_and_nothing_else(tmp_path: Path) -> None:
+    since = EPOCH + timedelta(days=365)
+    drifted = Law.from_seed(7, drift=(since, 8))
+    drifted.save(tmp_path / "law.json")
+    assert Law.load(tmp_path / "law.json") == drifted
+    posts, facts = sample(7)
+    before, after = (truth.parts(one, briefs(7, posts), facts) for one in (law(), drifted))
+    late = np.array([p.created_at >= since for p in posts])
+    assert 0 < late.sum() < len(posts)
+    assert (before["course"] == after["course"]).all()
+    for part in ("context", "picture"):
+        assert (before[part] == after[part])[~late].all()
+        assert abs(np.corrcoef(before[part][late], after[part][late])[0, 1]) < 0.7
+        owner = np.array([p.account for p in posts])[late]
+        assert variance_within(after[part][late], owner) / SPREAD**2 == pytest.approx(SHARES[part], abs=0.12)
 
 
 def test_a_missing_law_and_a_strange_account_are_named(tmp_path: Path) -> None:
