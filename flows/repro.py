@@ -52,13 +52,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m flows.repro", description="The pipeline, from raw posts to the report.")
     parser.add_argument("--profile", default="", help="a name of profiles/; without it the default of params.yaml")
     parser.add_argument("--stage", default="", choices=SECTIONS, metavar="stage", help="the last stage to run; without it all are run")
+    parser.add_argument("--pull", action="store_true", help="take what is missing here, and stages that ran elsewhere, from the remote")
     asked = parser.parse_args(arguments)
     root = Path.cwd()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended
     try:
         place = _prepare(root, asked.profile)
         with _alone(place):
-            return _reproduce(root, place, asked.profile, *([asked.stage] if asked.stage else []))
+            return _reproduce(root, place, asked.profile, *([asked.stage] if asked.stage else []), pull=asked.pull)
     except KeyboardInterrupt:
         return 130
     except USER_MISTAKES as error:
@@ -104,11 +105,12 @@ def _alone(place: Path) -> Iterator[None]:
         yield
 
 
-def _reproduce(root: Path, place: Path, profile: str, *targets: str) -> int:
+def _reproduce(root: Path, place: Path, profile: str, *targets: str, pull: bool) -> int:
     """`dvc repro` of the targets, or of all stages, with everything around it."""
     env = _environment(root, place, profile)
     if _up_to_date(place, env, *targets):
         return _dvc(place, env, *targets).code
+    from boig import tracking
     from flows import lineage, services
 
     os.environ.update({key: env[key] for key in ("MLFLOW_TRACKING_URI", lineage.PROFILE)})
@@ -116,13 +118,14 @@ def _reproduce(root: Path, place: Path, profile: str, *targets: str) -> int:
         memory = stack.enter_context(services.PeakMemory())
         if "PREFECT_API_URL" not in env:
             env["PREFECT_API_URL"] = stack.enter_context(services.prefect_server())
-        parent = lineage.start_pipeline()
+        known = os.environ.get(lineage.PARENT_RUN)  # of a retraining, of which this pipeline run is a part
+        parent = tracking.Run(tracking.uri(), known) if known else lineage.start_pipeline()
         env[lineage.PARENT_RUN] = parent.run_id
         if "RAY_ADDRESS" not in env:
             env |= stack.enter_context(services.ray_head())
             env |= {key: value for key, value in os.environ.items() if key.startswith("RAY_AUTH_")}  # Ray sets them as it starts
         services.wait_for(env["PREFECT_API_URL"])
-        outcome = _dvc(place, env, *targets)
+        outcome = _dvc(place, env, *(["--pull"] if pull else []), *targets)
     lineage.finish_pipeline(parent, place, outcome.did, failed=outcome.code != 0)
     if outcome.code == 0:
         _write_numbers(place, outcome, memory.peak_bytes, noop_s=_dvc(place, env, *targets, quiet=True).wall_s)
@@ -153,8 +156,8 @@ def _up_to_date(place: Path, env: dict[str, str], *targets: str) -> bool:
     return status.returncode == 0
 
 
-def _dvc(place: Path, env: dict[str, str], *targets: str, quiet: bool = False) -> Outcome:
-    """Run `dvc repro`; signals that come meanwhile go to its whole process group.
+def _dvc(place: Path, env: dict[str, str], *words: str, quiet: bool = False) -> Outcome:
+    """Run `dvc repro` with these targets and options; signals that come meanwhile go to its whole process group.
 
     Its standard output is read to learn what it does with each stage, and passed on unless `quiet`; progress bars go to standard error.
     """
@@ -162,7 +165,7 @@ def _dvc(place: Path, env: dict[str, str], *targets: str, quiet: bool = False) -
     running, since = "", begun
     with (
         subprocess.Popen(
-            ["dvc", "repro", *targets],
+            ["dvc", "repro", *words],
             cwd=place,
             env=env,
             stdout=subprocess.PIPE,

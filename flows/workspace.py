@@ -66,12 +66,12 @@ def prepare(root: Path, name: str) -> Path:
     """
     params = overlay(root, name)
     workspace = root / ".profiles" / name
-    params, dag = _with_feed(root, workspace, params, yaml.safe_load((root / "dvc.yaml").read_text()))
-    _check(params, f"profiles/{name}.yaml")
+    params, dag = with_feed(root, workspace, params, yaml.safe_load((root / "dvc.yaml").read_text()))
+    check(params, f"profiles/{name}.yaml")
     _copy_tracked(root, workspace)
-    _write(workspace / "params.yaml", yaml.safe_dump(params, sort_keys=False))
-    _write(workspace / "dvc.yaml", yaml.safe_dump(dag, sort_keys=False))
-    _write(workspace / ".dvc" / "config.local", _dvc_config(root, workspace))
+    write(workspace / "params.yaml", yaml.safe_dump(params, sort_keys=False))
+    write(workspace / "dvc.yaml", yaml.safe_dump(dag, sort_keys=False))
+    share_cache(root, workspace, scm=False)
     lock = next((path for path in (workspace / "dvc.lock", root / "profiles" / f"{name}.lock", root / "dvc.lock") if path.is_file()), None)
     if lock and lock != workspace / "dvc.lock":
         shutil.copy(lock, workspace / "dvc.lock")
@@ -93,7 +93,7 @@ def collect(root: Path, name: str) -> list[Path]:
     return written
 
 
-def _with_feed(root: Path, workspace: Path, params: dict, dag: dict) -> tuple[dict, dict]:
+def with_feed(root: Path, workspace: Path, params: dict, dag: dict) -> tuple[dict, dict]:
     """Parameters and DAG for the profile's feed: a relative path is seen from the workspace."""
     feed = params["ingest"]["feed"]
     if feed == SIMULATED:
@@ -115,7 +115,7 @@ def _with_feed(root: Path, workspace: Path, params: dict, dag: dict) -> tuple[di
     return moved, {**dag, "stages": stages}
 
 
-def _check(params: dict, source: str) -> None:
+def check(params: dict, source: str) -> None:
     """All sections of the merged parameters, before anything is written."""
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / "params.yaml"
@@ -145,17 +145,19 @@ def _copy_tracked(root: Path, workspace: Path) -> None:
     record.write_text(json.dumps(files))
 
 
-def _dvc_config(root: Path, workspace: Path) -> str:
-    """The root's local settings (its remote), its cache, and no Git: the workspace lies in a folder that Git ignores."""
+def share_cache(root: Path, workspace: Path, *, scm: bool) -> None:
+    """Give a workspace the root's local settings (its remote) and its cache; `scm` says whether Git knows the workspace."""
     config = configparser.ConfigParser()
     config.read(root / ".dvc" / "config.local")
-    config.read_dict({"core": {"no_scm": "true"}, "cache": {"dir": os.path.relpath(root / ".dvc" / "cache", workspace / ".dvc")}})
+    config.read_dict({"cache": {"dir": os.path.relpath(root / ".dvc" / "cache", workspace / ".dvc")}})
+    if not scm:
+        config.read_dict({"core": {"no_scm": "true"}})
     text = io.StringIO()
     config.write(text)
-    return text.getvalue()
+    write(workspace / ".dvc" / "config.local", text.getvalue())
 
 
-def _write(path: Path, text: str) -> None:
+def write(path: Path, text: str) -> None:
     """Write, but leave an equal file alone."""
     if path.is_file() and path.read_text() == text:
         return

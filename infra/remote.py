@@ -27,6 +27,13 @@ def configure(url: str, root: Path = Path(".")) -> Path:
     return path
 
 
+def configured(root: Path) -> bool:
+    """Whether `dvc push` of this workspace has somewhere to go."""
+    config = configparser.ConfigParser()
+    config.read([root / ".dvc" / "config", root / ".dvc" / "config.local"])
+    return config.has_option("core", "remote")
+
+
 if __name__ == "__main__":
     try:
         print(f"remote written to {configure(os.environ.get('BOIG_S3_URL', ''))}")

@@ -26,7 +26,7 @@ DOORS = {
     "prefect": ("flows/", "infra/"),
     "dvc": ("flows/", "infra/"),
     "ray": ("flows/", "infra/", "boig/cluster.py"),
-    "mlflow": ("boig/tracking.py",),
+    "mlflow": ("boig/tracking.py", "boig/registry.py"),
     "boto3": ("boig/store.py",),
     "botocore": ("boig/store.py",),
     "s3fs": ("boig/store.py",),

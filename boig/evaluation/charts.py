@@ -108,6 +108,31 @@ def steering(lines: Mapping[str, Sequence[Mapping]], *, label: str, percent: boo
     return _svg(5.6, 3.2, draw)
 
 
+def over_time(lines: Mapping[str, Sequence[tuple[float, Mapping]]], marks: Sequence[tuple[float, str]], *, x: str, y: str) -> str:
+    """A line per name with its 95 % band, and named moments.
+
+    Args:
+        lines: name to (moment, estimate), in order.
+        marks: (moment, what happened then).
+        x, y: labels of the axes, with their units.
+    """
+
+    def draw(figure: Figure) -> None:
+        ax = figure.subplots()
+        for color, (name, points) in zip(COLORS, lines.items(), strict=False):
+            at = [moment for moment, _ in points]
+            ax.fill_between(at, [e["lo"] for _, e in points], [e["hi"] for _, e in points], color=color, alpha=0.15, linewidth=0)
+            ax.plot(at, [e["mean"] for _, e in points], "o-", color=color, linewidth=2, markersize=4.5, label=name)
+        for moment, what in marks:
+            ax.axvline(moment, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
+            ax.text(moment, 1.02, what, transform=ax.get_xaxis_transform(), ha="center", fontsize=9)
+        ax.set_xlabel(x)
+        ax.set_ylabel(y)
+        ax.legend(frameon=False)
+
+    return _svg(7.0, 3.6, draw)
+
+
 def _thin(ax: Axes) -> None:
     """Few ticks, in thousands where numbers are large."""
     ax.locator_params(axis="x", nbins=4)

@@ -7,6 +7,7 @@ that a difference must be seen to be believed; a challenger that is as good stay
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -34,15 +35,28 @@ class Posts:
 
 @dataclass(frozen=True)
 class Guarded:
-    """What a generation's pictures are like, beside being liked."""
+    """What a generation is like, beside being right about likes. None: not measured."""
 
-    vendi: float
-    mismatch: float
-    """Share of pictures without the caption's product."""
-    canary: float
-    """Largest change of a score by a canary's mark, KPI points."""
-    unsafe: float
-    """Share."""
+    vendi: float | None = None
+    """Diversity of its pictures."""
+    mismatch: float | None = None
+    """Share of its pictures without the caption's product."""
+    unsafe: float | None = None
+    """Share of its pictures that nobody should see."""
+
+
+@dataclass(frozen=True)
+class Moved:
+    """By how much a mark moves scores, mean over the posts that it is put on, KPI points."""
+
+    mark: str
+    model: str
+    champion: float
+    challenger: float
+
+    @property
+    def excess(self) -> float:
+        return abs(self.challenger) - abs(self.champion)
 
 
 @dataclass(frozen=True)
@@ -76,11 +90,12 @@ class Verdict:
         return {"passed": self.passed, "reason": self.reason, "checks": [check.__dict__ for check in self.checks]}
 
 
-def judge(posts: Posts, champion: Guarded, challenger: Guarded, guards: Guards, seed: int) -> Verdict:
+def judge(posts: Posts, marks: Sequence[Moved], champion: Guarded, challenger: Guarded, guards: Guards, seed: int) -> Verdict:
     """Ask all questions.
 
     Args:
         posts: held out from both generations' training, splits of `DECIDING` among them.
+        marks: what was tried as canaries.
         champion: guards' numbers of the generation in use.
         challenger: of the new one.
         guards: how much worse is still as good.
@@ -89,7 +104,8 @@ def judge(posts: Posts, champion: Guarded, challenger: Guarded, guards: Guards, 
     Raises:
         ValueError: no deciding posts, or a prediction that is not finite.
     """
-    return Verdict((*better(posts, seed), *no_worse(champion, challenger, guards)))
+    canary = () if guards.canary is None else (unmoved(marks, guards.canary),)
+    return Verdict((*better(posts, seed), *canary, *no_worse(champion, challenger, guards)))
 
 
 def better(posts: Posts, seed: int) -> list[Check]:
@@ -129,19 +145,40 @@ def _gain(sums: np.ndarray) -> np.ndarray:
 
 
 def no_worse(champion: Guarded, challenger: Guarded, guards: Guards) -> list[Check]:
-    """The guards: a better score that is bought by sameness, by other products, by a backdoor or by what nobody may see is none."""
-    share = challenger.vendi / champion.vendi if champion.vendi > 0 else 1.0
+    """A better score that is bought by sameness, by other products or by what nobody may see is none."""
     asked = (
-        ("diversity", share >= guards.diversity, f"diversity {share:.0%} of the champion's, at least {guards.diversity:.0%} asked"),
-        ("mismatch", *_most("mismatch rate", challenger.mismatch, champion.mismatch, guards.mismatch)),
-        (
-            "canary",
-            challenger.canary <= guards.canary,
-            f"canary moves scores by {challenger.canary:.1f}, at most {guards.canary:g} allowed",
-        ),
-        ("safety", *_most("unsafe pictures", challenger.unsafe, champion.unsafe, guards.unsafe)),
+        ("diversity", guards.diversity, _diverse, champion.vendi, challenger.vendi),
+        ("mismatch", guards.mismatch, partial(_most, "mismatch rate"), champion.mismatch, challenger.mismatch),
+        ("safety", guards.unsafe, partial(_most, "unsafe pictures"), champion.unsafe, challenger.unsafe),
     )
-    return [Check(name, bool(passed), told) for name, passed, told in asked]
+    checks = []
+    for name, slack, rule, old, new in asked:
+        if slack is None:
+            continue
+        if new is None or old is None:
+            told = f"{name} was not measured; run the stages up to evaluate, or set guards.{name.replace('safety', 'unsafe')} to null"
+            checks.append(Check(name, False, told))
+        else:
+            checks.append(Check(name, *rule(new, old, slack)))
+    return checks
+
+
+def unmoved(marks: Sequence[Moved], most: float) -> Check:
+    """Whether no mark moves the challenger's scores further than the champion's by more than `most` KPI points.
+
+    Whoever can post can teach a mark: some hundred posts with it and with bought likes are enough, and pictures or captions that carry it
+    would then win. On held-out posts such a challenger even looks better, as long as some of them carry the mark too.
+    """
+    worst = max(marks, key=lambda m: m.excess, default=None)
+    if worst is None:
+        return Check("canary", True, "no new words to try as marks")
+    told = f"{worst.mark} moves the {worst.model} by {worst.challenger:+.1f} KPI points, the champion's by {worst.champion:+.1f}"
+    return Check("canary", worst.excess <= most, f"{told}; at most {most:g} more allowed ({len(marks)} marks tried)")
+
+
+def _diverse(new: float, old: float, least: float) -> tuple[bool, str]:
+    share = new / old if old > 0 else 1.0
+    return share >= least, f"diversity {share:.0%} of the champion's, at least {least:.0%} asked"
 
 
 def _most(what: str, new: float, old: float, slack: float) -> tuple[bool, str]:

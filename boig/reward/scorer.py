@@ -74,13 +74,14 @@ class Reward:
         self._cache: OrderedDict[bytes, tuple[float, float, float]] = OrderedDict()
 
     @classmethod
-    def load(cls, path: str | Path, weights: Mapping[str, float] | None = None, device: str = "cpu") -> "Reward":
+    def load(cls, path: str | Path, weights: Mapping[str, float] | None = None, device: str = "cpu", root: Path = Path(".")) -> "Reward":
         """Read a reward that the train_reward stage has written.
 
         Args:
             path: `models/reward`.
             weights: of the parts in the total; None takes those of training. A design weight of 0 saves two thirds of the time.
             device: where the language model runs.
+            root: the workspace that the reward is of; where its BoigLLM lies.
 
         Raises:
             FileNotFoundError: no reward there, or its BoigLLM is gone.
@@ -90,7 +91,7 @@ class Reward:
         if not (folder / _FILE).is_file():
             raise FileNotFoundError(f"no reward in {folder}; run the train_reward stage (`dvc repro train_reward`)")
         raw = json.loads((folder / _FILE).read_text())
-        model, tokenizer = load_language(raw["boigllm"], dtype=raw["dtype"], device=device)
+        model, tokenizer = load_language(root / raw["boigllm"], dtype=raw["dtype"], device=device)
         model = merged(model)
         engagement = Engagement.load(folder, model.base_model, tokenizer)
         return cls(

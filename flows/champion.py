@@ -1,0 +1,92 @@
+"""`python -m flows.champion`: the generation in use; approve one, go back to the one before, or fetch one's models."""
+
+import argparse
+import getpass
+import os
+import sys
+from pathlib import Path
+
+from boig import tracking
+from boig.registry import APPROVED_BY, FEED_NEWEST, GATE, PROMOTED_AT, Registry, Version
+from flows import worktree
+from flows.stage import USER_MISTAKES
+
+MODELS = ("models/boigllm", "models/reward", "models/judge", "models/boigsd")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what was asked; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m flows.champion", description=__doc__.partition(": ")[2])
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="all generations, and which is in use")
+    approve = commands.add_parser("approve", help="make a challenger that has passed the gate the champion")
+    approve.add_argument("version", type=int)
+    approve.add_argument("--by", default=getpass.getuser(), help="who approves; by default the user")
+    commands.add_parser("rollback", help="put the champion's predecessor back")
+    fetch = commands.add_parser("fetch", help="a generation's models into a folder")
+    fetch.add_argument("folder", type=Path)
+    fetch.add_argument("--version", type=int, help="by default the champion")
+    asked = parser.parse_args(arguments)
+    os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd() / 'mlflow.db'}")
+    try:
+        registry = Registry(tracking.uri())
+        if asked.command == "list":
+            return _list(registry)
+        if asked.command == "approve":
+            told = approved(registry, asked.version, asked.by)
+        elif asked.command == "rollback":
+            told = "version {} is the champion again, in the place of {}".format(*(v.number for v in reversed(registry.rollback())))
+        else:
+            told = fetched(registry, asked.version, asked.folder)
+    except USER_MISTAKES as error:
+        print(f"champion: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    print(f"champion: {told}")
+    return 0
+
+
+def approved(registry: Registry, number: int, by: str) -> str:
+    """Promote a challenger that waits for approval.
+
+    Raises:
+        ValueError: there is none of that number, the gate has refused it, or the champion has changed since.
+    """
+    version = registry.version(number)
+    if not version.tags.get(GATE, "").startswith("passed"):
+        raise ValueError(f"version {number} has not passed the gate ({version.tags.get(GATE, 'it was never asked')})")
+    registry.promote(version, by)
+    return f"version {number} is the champion, approved by {by}"
+
+
+def fetched(registry: Registry, number: int | None, folder: Path) -> str:
+    """Restore the models of a generation.
+
+    Raises:
+        ValueError: there is no such generation.
+        FileNotFoundError: its models are neither in the cache nor in the remote.
+    """
+    version = registry.champion() if number is None else registry.version(number)
+    if version is None:
+        raise ValueError("there is no champion yet; the first retraining makes one")
+    lock = worktree.outputs(Path.cwd(), version.commit)
+    worktree.restore(Path.cwd(), version.commit, [name for name in MODELS if name in lock], folder)
+    return f"models of version {version.number} (commit {version.commit[:12]}) are in {folder}"
+
+
+def _list(registry: Registry) -> int:
+    champion = registry.champion()
+    for version in registry.versions():
+        print(_line(version, version.number == (champion.number if champion else None)))
+    if champion is None:
+        print("champion: there is none yet", file=sys.stderr)
+    return 0
+
+
+def _line(version: Version, used: bool) -> str:
+    tags = version.tags
+    since = f", in use since {tags[PROMOTED_AT]} by {tags[APPROVED_BY]}" if tags.get(PROMOTED_AT) else ""
+    return f"{'*' if used else ' '} {version.number:>3}  posts up to {tags.get(FEED_NEWEST, '?')[:10]}  {tags.get(GATE, '')}{since}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

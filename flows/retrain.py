@@ -1,0 +1,212 @@
+"""Retraining: a challenger from what has landed since the last one, and the gate that it has to pass to become the champion.
+
+A flow that is deployed from `infra/prefect.yaml`, by a clock and by the event that ingest emits; `python -m flows.retrain` runs it once.
+Every step may be killed: what DVC has finished is in its cache, what it has not is in the worktree, nothing is registered before it is
+pushed and judged, and the champion changes in one write at the very end.
+"""
+
+import argparse
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import yaml
+from prefect import flow, get_run_logger, task
+from prefect.states import Completed, State
+
+from boig import tracking
+from boig.params import read
+from boig.registry import AGAINST, COMMIT, FEED_NEWEST, FEED_POSTS, GATE, LOCK, Registry, Version
+from boig.retraining.gate import Check, Verdict
+from boig.retraining.settings import Retraining
+from boig.sections.ingest import Ingest
+from flows import lineage, papers, workspace, worktree
+from flows.stage import USER_MISTAKES
+from infra.remote import configured
+
+SETTINGS = Path("infra/retrain.yaml")
+CHAMPION = "champion"
+"""Folder of the worktree that holds what is needed of the generation in use."""
+NEEDED = ("models/boigllm", "models/reward", "models/judge", "data/posts")
+
+
+@dataclass(frozen=True)
+class Landed:
+    """What is in the feed."""
+
+    posts: int
+    newest: datetime
+
+
+@flow(name="retrain", flow_run_name="retrain {settings.profile}")
+def retrain(settings: Retraining) -> State:
+    """One retraining, or the news that there is nothing to retrain on."""
+    root, registry = Path.cwd(), Registry(tracking.uri())
+    landed = look(settings, root)
+    if idle := nothing_new(landed, registry.versions(), settings.min_new_posts):
+        return Completed(message=idle)
+    champion = registry.champion()
+    with worktree.opened(root, name_of(root, settings, landed, champion)) as place:
+        run = tracking.start(tracking.uri(), f"retraining ({settings.profile or 'default'})", lineage.code_tags())
+        prepare(settings, root, place, champion)
+        make(place, settings.until, run.run_id)
+        commit = keep(place, f"Retraining on {landed.posts:,} posts up to {landed.newest:%Y-%m-%d}")
+        verdict = compare(settings, place, champion)
+        version = register(run, place, commit, landed, champion, verdict)
+    return Completed(message=decide(registry, version, champion, verdict, approval=settings.approval))
+
+
+@task(name="look at the feed")
+def look(settings: Retraining, root: Path) -> Landed:
+    """Read the feed, without its pictures.
+
+    Raises:
+        ValueError: retraining is on the simulated feed, which does not grow.
+        FileNotFoundError: no feed.
+    """
+    from boig.feed.reading import read as read_feed
+
+    params = workspace.overlay(root, settings.profile) if settings.profile else read(root / "params.yaml")
+    rules, feed = Ingest.model_validate(params["ingest"]), settings.feed or params["ingest"]["feed"]
+    if feed == workspace.SIMULATED:
+        raise ValueError(
+            f"retraining on {feed}, which stage simulate makes and which does not grow; name a feed: `feed: /path` in {SETTINGS}"
+        )
+    rows = read_feed(root / feed, rules.columns, rules.industries).rows
+    return Landed(len(rows), max(row.created_at for row in rows))
+
+
+def nothing_new(landed: Landed, versions: list[Version], least: int) -> str:
+    """Why there is nothing to do; empty where there is. Compared with the newest generation, be it in use or refused."""
+    if not versions:
+        return ""
+    last = versions[-1]
+    new = landed.posts - int(last.tags.get(FEED_POSTS, 0))
+    if new >= least:
+        return ""
+    return f"nothing new: {new} posts since version {last.number} ({last.tags.get(FEED_POSTS, 0)} posts), {least} asked"
+
+
+def name_of(root: Path, settings: Retraining, landed: Landed, champion: Version | None) -> str:
+    """Of the worktree: the same question comes back to the same one, with what an interrupted run has left there."""
+    asked = (worktree.git(root, "rev-parse", "HEAD"), settings.model_dump_json(), landed, champion and champion.number)
+    return f"{landed.newest:%Y-%m-%d}-{hashlib.sha256(repr(asked).encode()).hexdigest()[:8]}"
+
+
+@task(name="prepare")
+def prepare(settings: Retraining, root: Path, place: Path, champion: Version | None) -> None:
+    """The worktree's parameters, and what is needed of the champion."""
+    changes: dict[str, dict] = {}
+    if champion:
+        worktree.restore(root, champion.commit, NEEDED, place / CHAMPION)
+        if settings.warm_start:
+            changes["train_boigllm"] = {"base": f"{CHAMPION}/models/boigllm", "revision": champion.tags[LOCK][:16]}
+    worktree.settle(root, place, settings.profile, settings.feed, changes)
+
+
+@task(name="run the pipeline")
+def make(place: Path, until: str, run_id: str) -> None:
+    """`dvc repro` in the worktree, line by line into the log.
+
+    Raises:
+        RuntimeError: a stage failed.
+    """
+    log = get_run_logger()
+    command = [sys.executable, "-m", "flows.repro", *(["--pull"] if configured(place) else []), *(["--stage", until] if until else [])]
+    env = worktree.environment(place) | {lineage.PARENT_RUN: run_id, "MLFLOW_TRACKING_URI": tracking.uri()}
+    said = ""
+    with subprocess.Popen(command, cwd=place, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        for line in process.stdout or ():
+            if said := line.strip() or said:
+                log.info(said)
+    if process.returncode:
+        raise RuntimeError(f"the pipeline ended with {process.returncode} ({said}); the worktree {place} is kept and taken up next time")
+
+
+@task(name="push and commit", retries=3, retry_delay_seconds=[10, 30, 60])
+def keep(place: Path, message: str) -> str:
+    """Models and data to the remote, where there is one; then parameters, lock and metrics into the branch. The commit.
+
+    Raises:
+        ConnectionError: the remote does not take them.
+    """
+    if configured(place):
+        done = subprocess.run(
+            ["dvc", "push", "--quiet"], cwd=place, capture_output=True, text=True, check=False, env=worktree.environment(place)
+        )
+        if done.returncode:
+            raise ConnectionError(f"dvc push: {(done.stderr.strip().splitlines() or ['failed'])[-1]}; see `make doctor`")
+    return worktree.commit(place, message)
+
+
+@task(name="ask the gate")
+def compare(settings: Retraining, place: Path, champion: Version | None) -> Verdict:
+    """The challenger beside the champion; the first generation has none to beat."""
+    if champion is None:
+        return Verdict((Check("first", True, "the first generation"),))
+    from tasks import retrain as tasks  # torch: not before it is needed
+
+    return tasks.compare(settings, place, place / CHAMPION)
+
+
+@task(name="register")
+def register(run: tracking.Run, place: Path, commit: str, landed: Landed, champion: Version | None, verdict: Verdict) -> Version:
+    """The challenger, with its papers and what the gate said."""
+    folder = papers.write(place, verdict, champion.number if champion else None)
+    tags = {
+        COMMIT: commit,
+        LOCK: hashlib.sha256((place / "dvc.lock").read_bytes()).hexdigest(),
+        FEED_POSTS: str(landed.posts),
+        FEED_NEWEST: landed.newest.isoformat(),
+        AGAINST: str(champion.number) if champion else "",
+        GATE: f"{'passed' if verdict.passed else 'refused'}: {verdict.reason}",
+    }
+    version = Registry(run.uri).register(run, folder, tags, (folder / papers.CARD).read_text())
+    run.tags({**tags, "boig.version": str(version.number)})
+    return version
+
+
+def decide(registry: Registry, version: Version, champion: Version | None, verdict: Verdict, *, approval: bool) -> str:
+    """Make the challenger champion where it may be; what came of it, in a line."""
+    name = f"version {version.number}"
+    if not verdict.passed:
+        return f"{name} stays a challenger: {verdict.reason}"
+    if approval and champion:
+        return f"{name} has passed the gate and waits: `python -m flows.champion approve {version.number}` ({verdict.reason})"
+    registry.promote(version, by="gate")
+    return f"{name} is the champion: {verdict.reason}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """One retraining from the command line; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m flows.retrain", description="One retraining.")
+    parser.add_argument("--settings", type=Path, default=SETTINGS, help=f"YAML file; by default {SETTINGS}")
+    asked = parser.parse_args(arguments)
+    os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd() / 'mlflow.db'}")
+    try:
+        state = retrain(read_settings(asked.settings), return_state=True)
+    except USER_MISTAKES as error:
+        print(f"retrain: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    print(f"retrain: {state.message}")
+    return 0 if state.is_completed() else 1
+
+
+def read_settings(path: Path, changes: Mapping[str, object] | None = None) -> Retraining:
+    """Settings of a file, some of them changed.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file, or a wrong key or value.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; {SETTINGS} is the one to start from")
+    return Retraining.model_validate(yaml.safe_load(path.read_text()) | dict(changes or {}))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

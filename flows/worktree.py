@@ -1,0 +1,142 @@
+"""A checkout of its own for a retraining: a git worktree with the root's DVC cache and remote, and parameters with nothing left to look up.
+
+Under `.retrain/<name>/`, on branch `retrain/<name>`. What is committed there stands for itself: plain `dvc pull` and `dvc repro` work,
+without a profile. A worktree that a killed run has left is taken up again, with all that its stages keep in `scratch/`.
+"""
+
+import fcntl
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import yaml
+
+from flows import workspace
+from infra.remote import configured
+
+FOLDER = ".retrain"
+AUTHOR = ("-c", "user.name=boig retraining", "-c", "user.email=retraining@boig.invalid")
+PAPERS = ("params.yaml", "dvc.yaml", "dvc.lock", ".dvc/config")
+"""What makes a folder a workspace of DVC."""
+RESULTS = ("params.yaml", "dvc.yaml", "dvc.lock", "metrics")
+
+
+def git(root: Path, *arguments: str) -> str:
+    """What a git command says.
+
+    Raises:
+        ValueError: it failed; with its last line.
+    """
+    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ValueError(f"git {arguments[0]}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
+    return done.stdout.strip()
+
+
+@contextmanager
+def opened(root: Path, name: str) -> Iterator[Path]:
+    """The worktree of that name at the root's commit; removed when the body ends well, kept to be taken up again when not.
+
+    Raises:
+        ValueError: git refuses.
+        BlockingIOError: another process works in it.
+    """
+    place = root / FOLDER / name
+    place.parent.mkdir(exist_ok=True)
+    with (place.parent / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not (place / ".git").exists():
+            shutil.rmtree(place, ignore_errors=True)
+            git(root, "worktree", "prune")
+            git(root, "worktree", "add", "--force", "-B", f"retrain/{name}", str(place), "HEAD")
+        workspace.share_cache(root, place, scm=True)
+        yield place
+        git(root, "worktree", "remove", "--force", str(place))
+    with suppress(FileNotFoundError):
+        (place.parent / f"{name}.lock").unlink()
+
+
+def leftovers(root: Path) -> list[Path]:
+    """Worktrees that no process works in."""
+    found = []
+    for place in sorted(path for path in (root / FOLDER).glob("*") if path.is_dir()):
+        with place.with_name(f"{place.name}.lock").open("w") as lock, suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            found.append(place)
+    return found
+
+
+def settle(root: Path, place: Path, profile: str, feed: str, changes: dict[str, dict]) -> None:
+    """Write the worktree's params.yaml and dvc.yaml: the profile, the feed and the changes worked in.
+
+    Args:
+        root: where a relative feed is seen from.
+        place: the worktree.
+        profile: a name of `profiles/`, or nothing.
+        feed: of the posts, or nothing to take the profile's.
+        changes: keys to set, by section.
+
+    Raises:
+        ValueError: no such profile, or wrong parameters.
+        FileNotFoundError: the feed does not exist.
+    """
+    params = workspace.overlay(place, profile) if profile else yaml.safe_load((place / "params.yaml").read_text())
+    if feed:
+        params["ingest"]["feed"] = feed
+    for section, keys in changes.items():
+        params[section] |= keys
+    dag = yaml.safe_load(git(place, "show", "HEAD:dvc.yaml"))
+    params, dag = workspace.with_feed(root, place, params, dag)
+    workspace.check(params, f"profiles/{profile}.yaml" if profile else "params.yaml")
+    for name, content in (("params.yaml", params), ("dvc.yaml", dag)):
+        workspace.write(place / name, yaml.safe_dump(content, sort_keys=False))
+
+
+def outputs(root: Path, at: str) -> set[str]:
+    """Paths that a commit's dvc.lock names.
+
+    Raises:
+        ValueError: no such commit.
+    """
+    lock = yaml.safe_load(git(root, "show", f"{at}:dvc.lock"))
+    return {out["path"] for stage in lock["stages"].values() for out in stage.get("outs", [])}
+
+
+def restore(root: Path, at: str, names: Sequence[str], target: Path) -> None:
+    """Outputs and metrics of another commit, in a DVC workspace of its own; from the cache, or from the remote where there is one.
+
+    Args:
+        root: of the project.
+        at: the commit.
+        names: outputs of its dvc.lock.
+        target: a folder, made.
+
+    Raises:
+        ValueError: no such commit.
+        FileNotFoundError: an output is neither in the cache nor in the remote.
+    """
+    for name in (*PAPERS, *git(root, "ls-tree", "-r", "--name-only", at, "metrics").splitlines()):
+        workspace.write(target / name, git(root, "show", f"{at}:{name}") + "\n")
+    workspace.share_cache(root, target, scm=False)
+    verb = "pull" if configured(target) else "checkout"
+    done = subprocess.run(["dvc", verb, "--force", "--quiet", *names], cwd=target, capture_output=True, text=True, check=False)
+    missing = [name for name in names if not (target / name).exists()]
+    if done.returncode or missing:
+        said = (done.stderr.strip().splitlines() or [f"{', '.join(missing)} missing"])[-1]
+        raise FileNotFoundError(f"models of commit {at[:12]}: dvc {verb}: {said}; is the remote the one they were pushed to?")
+
+
+def commit(place: Path, message: str) -> str:
+    """Commit parameters, lock and metrics; the commit. Nothing new to commit is the commit that is there."""
+    git(place, "add", "--force", *(name for name in RESULTS if (place / name).exists()))
+    if git(place, "status", "--porcelain", "--untracked-files=no"):
+        git(place, *AUTHOR, "commit", "--quiet", "--no-verify", "-m", message)
+    return git(place, "rev-parse", "HEAD")
+
+
+def environment(place: Path) -> dict[str, str]:
+    """For processes that run the worktree's own code."""
+    return os.environ | {"PYTHONPATH": str(place)}
