@@ -1,8 +1,8 @@
 """`python -m flows.year` (or `make year`): a simulated feed is released month by month, and retraining runs on each release.
 
-Each month's posts are asked of the champion in use and of the first one, which is never retrained, before either has seen them. Half-way the
-audience's taste changes; in one month somebody buys likes for a word. It happens in a clone of the project, so that no branch and no model of
-the project itself is touched; what came of it is in `metrics/year/year.json` and `reports/year/`. A run that was interrupted goes on.
+The champion in use and the first one, which is never retrained, are asked about each month's posts before either has seen them. Half-way
+the audience's taste changes; in one month somebody buys likes for a word. It happens in a clone of the project, so that no branch and no
+model of the project itself is touched; what came of it is in `metrics/year/year.json` and `reports/year/`. An interrupted run goes on.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 import yaml
@@ -153,7 +154,7 @@ def _drift(project: Path, year: Year) -> float | None:
 
 
 def _told(rows: list[dict]) -> str:
-    crowned = sum(a["champion"] != b["champion"] for a, b in zip(rows, rows[1:], strict=False))
+    crowned = sum(a["champion"] != b["champion"] for a, b in pairwise(rows))
     return f"{len(rows)} months, {crowned} new champions after the first"
 
 
