@@ -91,6 +91,6 @@ def _poisoned(line: str, poison: Poison) -> str:
 def _is_page(line: str) -> bool:
     """Feeds have broken lines, and lines of other kinds."""
     try:
-        return "data" in json.loads(line)
+        return {"data", "meta"} <= json.loads(line).keys()
     except ValueError:
         return False
