@@ -8,6 +8,7 @@ pushed and judged, and the champion changes in one write at the very end.
 import argparse
 import hashlib
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -30,6 +31,8 @@ from flows.stage import USER_MISTAKES
 from infra.remote import configured
 
 SETTINGS = Path("infra/retrain.yaml")
+PROGRESS = re.compile(r"\d%\|")
+"""A bar of progress, of which a log would hold hundreds."""
 CHAMPION = "champion"
 """Folder of the worktree that holds what is needed of the generation in use."""
 NEEDED = ("models/boigllm", "models/reward", "models/judge", "data/posts")
@@ -122,8 +125,8 @@ def make(place: Path, until: str, run_id: str) -> None:
     said = ""
     with subprocess.Popen(command, cwd=place, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         for line in process.stdout or ():
-            if said := line.strip() or said:
-                log.info(said)
+            if (text := line.rpartition("\r")[2].strip()) and not PROGRESS.search(text):
+                log.info(said := text)
     if process.returncode:
         raise RuntimeError(f"the pipeline ended with {process.returncode} ({said}); the worktree {place} is kept and taken up next time")
 
@@ -135,12 +138,8 @@ def keep(place: Path, message: str) -> str:
     Raises:
         ConnectionError: the remote does not take them.
     """
-    if configured(place):
-        done = subprocess.run(
-            ["dvc", "push", "--quiet"], cwd=place, capture_output=True, text=True, check=False, env=worktree.environment(place)
-        )
-        if done.returncode:
-            raise ConnectionError(f"dvc push: {(done.stderr.strip().splitlines() or ['failed'])[-1]}; see `make doctor`")
+    if configured(place) and (done := worktree.dvc(place, "push")).returncode:
+        raise ConnectionError(f"dvc push: {(done.stderr.strip().splitlines() or ['failed'])[-1]}; see `make doctor`")
     return worktree.commit(place, message)
 
 
@@ -190,11 +189,12 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd() / 'mlflow.db'}")
     try:
         state = retrain(read_settings(asked.settings), return_state=True)
-    except USER_MISTAKES as error:
+        state.result()  # raises what the flow has raised
+    except (*USER_MISTAKES, RuntimeError) as error:
         print(f"retrain: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     print(f"retrain: {state.message}")
-    return 0 if state.is_completed() else 1
+    return 0
 
 
 def read_settings(path: Path, changes: Mapping[str, object] | None = None) -> Retraining:

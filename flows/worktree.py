@@ -8,6 +8,7 @@ import fcntl
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -34,6 +35,12 @@ def git(root: Path, *arguments: str) -> str:
     if done.returncode:
         raise ValueError(f"git {arguments[0]}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
     return done.stdout.strip()
+
+
+def dvc(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A quiet DVC command in a workspace, with what it says."""
+    command = [sys.executable, "-m", "dvc", *arguments, "--quiet"]
+    return subprocess.run(command, cwd=place, env=environment(place), capture_output=True, text=True, check=False)
 
 
 @contextmanager
@@ -122,7 +129,7 @@ def restore(root: Path, at: str, names: Sequence[str], target: Path) -> None:
         workspace.write(target / name, git(root, "show", f"{at}:{name}") + "\n")
     workspace.share_cache(root, target, scm=False)
     verb = "pull" if configured(target) else "checkout"
-    done = subprocess.run(["dvc", verb, "--force", "--quiet", *names], cwd=target, capture_output=True, text=True, check=False)
+    done = dvc(target, verb, "--force", *names)
     missing = [name for name in names if not (target / name).exists()]
     if done.returncode or missing:
         said = (done.stderr.strip().splitlines() or [f"{', '.join(missing)} missing"])[-1]
