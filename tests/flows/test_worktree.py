@@ -1,0 +1,127 @@
+"""A retraining's checkout: of the commit, with the root's cache; taken up again when left, and restorable from its commit alone."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from boig.params import SECTIONS, load
+from flows import worktree
+
+ROOT = Path(__file__).parents[2]
+DAG = {
+    "stages": {
+        "simulate": {"cmd": "false", "outs": ["data/feed"], "metrics": [{"metrics/simulate.json": {"cache": False}}]},
+        "ingest": {
+            "cmd": f"{sys.executable} step.py",
+            "params": ["ingest"],
+            "deps": ["${ingest.feed}", "step.py"],
+            "outs": ["data/posts"],
+            "metrics": [{"metrics/ingest.json": {"cache": False}}],
+        },
+    }
+}
+STEP = """
+import json, pathlib, yaml
+feed = pathlib.Path(yaml.safe_load(open("params.yaml"))["ingest"]["feed"])
+for folder in ("data/posts", "metrics"):
+    pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+pathlib.Path("data/posts/posts.txt").write_text((feed / "posts.txt").read_text())
+pathlib.Path("metrics/ingest.json").write_text("{}")
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project of one quick stage, its first commit, and a feed beside it."""
+    root = tmp_path / "project"
+    (root / "profiles").mkdir(parents=True)
+    (tmp_path / "feed").mkdir()
+    (tmp_path / "feed/posts.txt").write_text("1")
+    (root / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    (root / "profiles/small.yaml").write_text("simulate: {posts: 12}\n")
+    (root / "dvc.yaml").write_text(yaml.safe_dump(DAG))
+    (root / "step.py").write_text(STEP)
+    (root / ".gitignore").write_text("/.retrain/\n/champion/\n")
+    worktree.git(root, "init", "--quiet", "--initial-branch=main")
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--quiet"], cwd=root, check=True)
+    worktree.git(root, "add", ".")
+    worktree.git(root, *worktree.AUTHOR, "commit", "--quiet", "-m", "first")
+    return root
+
+
+def retrained(project: Path, name: str, changes: dict | None = None) -> str:
+    with worktree.opened(project, name) as place:
+        worktree.settle(project, place, "small", "../feed", changes or {})
+        done = worktree.dvc(place, "repro")
+        assert done.returncode == 0, done.stderr
+        return worktree.commit(place, f"retraining {name}")
+
+
+def test_what_is_committed_stands_for_itself(project: Path, tmp_path: Path) -> None:
+    commit = retrained(project, "one", {"train_boigllm": {"base": "champion/models/boigllm"}})
+    assert not list((project / ".retrain").iterdir()), "a worktree that ended well is gone"
+    assert worktree.git(project, "branch", "--show-current") == "main"
+    assert worktree.git(project, "status", "--porcelain") == ""
+    for name in ("params.yaml", "dvc.yaml"):
+        (tmp_path / name).write_text(worktree.git(project, "show", f"{commit}:{name}"))
+    sections = {section: load(section, tmp_path / "params.yaml") for section in SECTIONS}
+    assert sections["simulate"].model_dump()["posts"] == 12, "the profile is worked in"
+    assert sections["train_boigllm"].model_dump()["base"] == "champion/models/boigllm"
+    assert "simulate" not in yaml.safe_load((tmp_path / "dvc.yaml").read_text())["stages"], "a feed that comes from elsewhere"
+    assert worktree.outputs(project, commit) == {"data/posts", "metrics/ingest.json"}
+
+
+def test_outputs_of_any_generation_come_back_from_its_commit(project: Path, tmp_path: Path) -> None:
+    first = retrained(project, "one")
+    (tmp_path / "feed/posts.txt").write_text("1 2")
+    second = retrained(project, "two")
+    for commit, text in ((first, "1"), (second, "1 2")):
+        worktree.restore(project, commit, ["data/posts"], tmp_path / commit)
+        assert (tmp_path / commit / "data/posts/posts.txt").read_text() == text
+        assert (tmp_path / commit / "metrics/ingest.json").read_text().strip() == "{}"
+
+
+def test_what_was_lost_is_told_with_the_commit(project: Path, tmp_path: Path) -> None:
+    commit = retrained(project, "one")
+    for file in (project / ".dvc/cache/files").rglob("*"):
+        if file.is_file():
+            file.unlink()
+    with pytest.raises(FileNotFoundError, match=rf"models of commit {commit[:12]}: .*is the remote the one they were pushed to\?"):
+        worktree.restore(project, commit, ["data/posts"], tmp_path / "back")
+    with pytest.raises(ValueError, match="git "):
+        worktree.outputs(project, "0" * 40)
+
+
+def test_a_worktree_that_was_left_is_taken_up_again(project: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), worktree.opened(project, "one") as place:  # noqa: PT012 - killed at work
+        (place / "scratch").mkdir()
+        (place / "scratch/progress").write_text("half")
+        raise KeyboardInterrupt
+    assert worktree.leftovers(project) == [project / ".retrain/one"]
+    with worktree.opened(project, "one") as place:
+        assert (place / "scratch/progress").read_text() == "half"
+        assert worktree.leftovers(project) == []
+        with pytest.raises(BlockingIOError), worktree.opened(project, "one"):
+            pass
+    assert worktree.leftovers(project) == []
+
+
+def test_a_worktree_that_was_half_made_is_made_anew(project: Path) -> None:
+    place = project / ".retrain/one"
+    place.mkdir(parents=True)
+    (place / "params.yaml").write_text("half")
+    with worktree.opened(project, "one") as place:
+        assert (place / "step.py").is_file()
+
+
+def test_mistakes_are_told_before_anything_runs(project: Path) -> None:
+    with worktree.opened(project, "one") as place:
+        with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
+            worktree.settle(project, place, "", "nowhere", {})
+        with pytest.raises(ValueError, match="no profile 'large'"):
+            worktree.settle(project, place, "large", "../feed", {})
+        with pytest.raises(ValueError, match=r"train_boigllm\.bas: unknown key"):
+            worktree.settle(project, place, "", "../feed", {"train_boigllm": {"bas": "x"}})
