@@ -69,5 +69,5 @@ def test_the_shipped_settings_are_valid_and_mistakes_are_told() -> None:
     year = Year.model_validate(raw)
     assert year.poison
     assert year.months.first < year.poison.month <= year.months.last
-    with pytest.raises(ValidationError, match="after months.last"):
+    with pytest.raises(ValidationError, match=r"after months\.last"):
         Year.model_validate(raw | {"months": {"first": 9, "last": 8}})
