@@ -12,7 +12,7 @@ export PYTHONNOUSERSITE := 1
 FIND_LINKS = $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
 STAMP := .venv/.installed
 
-.PHONY: help setup repro test test-fast lint stack stack-stop doctor base lock deps clean
+.PHONY: help setup repro test test-fast lint stack stack-stop doctor deploy year base lock deps clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,6 +41,12 @@ lint: $(STAMP) ## Style and types
 
 stack: $(STAMP) ## A local stack without docker: S3, MLflow, Prefect, Ray; `. .stack/env` for its clients
 	.venv/bin/python -m infra.stack up
+
+deploy: $(STAMP) ## Retraining by clock and by news of posts, on the Prefect server of PREFECT_API_URL
+	.venv/bin/python -m infra.deploy
+
+year: $(STAMP) ## Retraining through a simulated year, with a change of taste and a poisoned month
+	.venv/bin/python -m flows.year
 
 stack-stop: $(STAMP) ## Stop it; its data stay in .stack
 	.venv/bin/python -m infra.stack down

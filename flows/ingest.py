@@ -1,15 +1,21 @@
 """`python -m flows.ingest`: any feed into the `posts` contract, its pictures decoded in shards on Ray."""
 
+import json
 from pathlib import Path
 
 from prefect import flow, task
+from prefect.events import emit_event
 
 from boig.feed.reading import feed_root, picture_keys
 from boig.reporting import Reporter
 from boig.sections.ingest import Ingest
 from flows.on_ray import map_batches
-from flows.stage import run_stage
+from flows.stage import run_stage, write_json
 from tasks import ingest as tasks
+
+ANNOUNCED = Path("scratch/landed.json")
+"""How many posts there were when the last event was emitted; kept outside of the stage's outputs, which DVC empties."""
+LANDED = "boig.posts.landed"
 
 
 @task(name="ingest feed")
@@ -29,10 +35,26 @@ def ingest_feed(section: Ingest) -> dict:
     return tasks.assemble(section, intake, found)
 
 
+def announce(posts: int, least: int, feed: str) -> bool:
+    """Emit `LANDED` when there are at least `least` posts more than at the last event; whether it was.
+
+    The first time in a workspace there is nothing to compare with: no event.
+    """
+    before = json.loads(ANNOUNCED.read_text())["posts"] if ANNOUNCED.is_file() else None
+    if before is not None and posts - before < least:
+        return False
+    write_json(ANNOUNCED, {"posts": posts})
+    if before is None:
+        return False
+    resource = {"prefect.resource.id": "boig.feed", "prefect.resource.name": feed}
+    return emit_event(LANDED, resource, payload={"posts": posts, "new": posts - before}) is not None
+
+
 @flow(name="ingest", validate_parameters=False)
 def ingest(section: Ingest, report: Reporter) -> dict:
     """Posts, pictures, negatives and a quarantine."""
     metrics = ingest_feed(section)
+    announce(metrics["ok"], section.landing, section.feed)
     made = f"{metrics['ok']} posts of {metrics['accounts']} accounts in data/posts, {metrics['failed']} rows in quarantine"
     return metrics | {"made": made}
 

@@ -11,14 +11,15 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import yaml
 from prefect import flow, get_run_logger, task
+from prefect.runtime import deployment
 from prefect.states import Completed, State
+from pydantic import ValidationError
 
 from boig import tracking
 from boig.params import read
@@ -30,7 +31,7 @@ from flows import lineage, papers, workspace, worktree
 from flows.stage import USER_MISTAKES
 from infra.remote import configured
 
-SETTINGS = Path("infra/retrain.yaml")
+DEPLOYMENTS = Path("infra/prefect.yaml")
 PROGRESS = re.compile(r"\d%\|")
 """A bar of progress, of which a log would hold hundreds."""
 CHAMPION = "champion"
@@ -49,7 +50,9 @@ class Landed:
 @flow(name="retrain", flow_run_name="retrain {settings.profile}")
 def retrain(settings: Retraining) -> State:
     """One retraining, or the news that there is nothing to retrain on."""
-    root, registry = Path.cwd(), Registry(tracking.uri())
+    root = Path.cwd()
+    current(root, deployment.version)
+    registry = Registry(tracking.uri())
     landed = look(settings, root)
     if idle := nothing_new(landed, registry.versions(), settings.min_new_posts):
         return Completed(message=idle)
@@ -62,6 +65,16 @@ def retrain(settings: Retraining) -> State:
         verdict = compare(settings, place, champion)
         version = register(run, place, commit, landed, champion, verdict)
     return Completed(message=decide(registry, version, champion, verdict, approval=settings.approval))
+
+
+def current(root: Path, deployed: str | None) -> None:
+    """Check that a deployment is of the checkout's commit.
+
+    Raises:
+        ValueError: it is of another one.
+    """
+    if deployed and deployed != (here := worktree.git(root, "rev-parse", "HEAD")):
+        raise ValueError(f"this deployment is of commit {deployed[:12]}, the checkout {root} is at {here[:12]}; run `make deploy` there")
 
 
 @task(name="look at the feed")
@@ -78,7 +91,7 @@ def look(settings: Retraining, root: Path) -> Landed:
     rules, feed = Ingest.model_validate(params["ingest"]), settings.feed or params["ingest"]["feed"]
     if feed == workspace.SIMULATED:
         raise ValueError(
-            f"retraining on {feed}, which stage simulate makes and which does not grow; name a feed: `feed: /path` in {SETTINGS}"
+            f"retraining on {feed}, which stage simulate makes and which does not grow; name a feed: `feed: /path` in {DEPLOYMENTS}"
         )
     rows = read_feed(root / feed, rules.columns, rules.industries).rows
     return Landed(len(rows), max(row.created_at for row in rows))
@@ -184,7 +197,7 @@ def decide(registry: Registry, version: Version, champion: Version | None, verdi
 def main(arguments: list[str] | None = None) -> int:
     """One retraining from the command line; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m flows.retrain", description="One retraining.")
-    parser.add_argument("--settings", type=Path, default=SETTINGS, help=f"YAML file; by default {SETTINGS}")
+    parser.add_argument("--settings", type=Path, help=f"YAML file; by default the parameters in {DEPLOYMENTS}")
     asked = parser.parse_args(arguments)
     os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd() / 'mlflow.db'}")
     try:
@@ -197,15 +210,22 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def read_settings(path: Path, changes: Mapping[str, object] | None = None) -> Retraining:
-    """Settings of a file, some of them changed.
+def read_settings(path: Path | None) -> Retraining:
+    """Settings of a file, or those that are deployed.
 
     Raises:
-        FileNotFoundError, ValueError: no such file, or a wrong key or value.
+        FileNotFoundError, ValueError: no such file, or a wrong key or value; one line.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; {SETTINGS} is the one to start from")
-    return Retraining.model_validate(yaml.safe_load(path.read_text()) | dict(changes or {}))
+    if path is not None and not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; start from the parameters in {DEPLOYMENTS}")
+    raw = yaml.safe_load((path or DEPLOYMENTS).read_text())
+    if path is None:
+        raw = next(d for d in raw["deployments"] if d["name"] == "retrain")["parameters"]["settings"]
+    try:
+        return Retraining.model_validate(raw)
+    except ValidationError as error:
+        told = "; ".join(f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in error.errors())
+        raise ValueError(f"{path or DEPLOYMENTS}: {told}") from None
 
 
 if __name__ == "__main__":

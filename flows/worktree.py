@@ -61,9 +61,16 @@ def opened(root: Path, name: str) -> Iterator[Path]:
             git(root, "worktree", "add", "--force", "-B", f"retrain/{name}", str(place), "HEAD")
         workspace.share_cache(root, place, scm=True)
         yield place
+        remove(root, place)
+
+
+def remove(root: Path, place: Path) -> None:
+    """Remove a worktree; its branch stays."""
+    if (place / ".git").exists():
         git(root, "worktree", "remove", "--force", str(place))
+    shutil.rmtree(place, ignore_errors=True)
     with suppress(FileNotFoundError):
-        (place.parent / f"{name}.lock").unlink()
+        place.with_name(f"{place.name}.lock").unlink()
 
 
 def leftovers(root: Path) -> list[Path]:

@@ -19,6 +19,8 @@ class Ingest(Section):
     duplicates: Duplicates
     splits: SplitRule
     negatives: Negatives
+    landing: Count
+    """New posts that are news: with so many the event is emitted by which retraining may be triggered."""
     batch_size: Count
     """Pictures per decode batch."""
     resources: Resources

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+import yaml
 
 from boig.registry import FEED_POSTS, GATE, Version
 from boig.retraining.gate import Check, Verdict
@@ -68,7 +68,7 @@ def test_only_what_has_passed_can_be_approved() -> None:
 def test_the_same_question_has_the_same_worktree(tmp_path: Path) -> None:
     worktree.git(tmp_path, "init", "--quiet")
     worktree.git(tmp_path, *worktree.AUTHOR, "commit", "--quiet", "--allow-empty", "-m", "x")
-    settings = read_settings(ROOT / "infra/retrain.yaml")
+    settings = read_settings(None)
     name = retrain.name_of(tmp_path, settings, LANDED, version(1))
     assert name.startswith("2022-09-30-")
     assert retrain.name_of(tmp_path, settings, LANDED, version(1)) == name
@@ -80,12 +80,23 @@ def test_the_same_question_has_the_same_worktree(tmp_path: Path) -> None:
     assert len(others | {name}) == 4
 
 
+def test_a_deployment_of_another_commit_is_told(tmp_path: Path) -> None:
+    worktree.git(tmp_path, "init", "--quiet")
+    worktree.git(tmp_path, *worktree.AUTHOR, "commit", "--quiet", "--allow-empty", "-m", "x")
+    retrain.current(tmp_path, None)
+    retrain.current(tmp_path, worktree.git(tmp_path, "rev-parse", "HEAD"))
+    with pytest.raises(ValueError, match=r"this deployment is of commit abc, the checkout .* is at .*; run `make deploy` there"):
+        retrain.current(tmp_path, "abc")
+
+
 def test_mistakes_are_told(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"none\.yaml does not exist"):
         read_settings(tmp_path / "none.yaml")
-    with pytest.raises(ValidationError, match="min_new_posts"):
-        read_settings(ROOT / "infra/retrain.yaml", {"min_new_posts": 0})
-    settings = read_settings(ROOT / "infra/retrain.yaml")
+    wrong = read_settings(None).model_dump(mode="json") | {"min_new_posts": 0, "untill": "x"}
+    (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(wrong))
+    with pytest.raises(ValueError, match=r"wrong\.yaml: min_new_posts: .* greater than or equal to 1; untill: Extra inputs"):
+        read_settings(tmp_path / "wrong.yaml")
+    settings = read_settings(None)
     with pytest.raises(ValueError, match="stage simulate makes and which does not grow; name a feed"):
         retrain.look.fn(settings, ROOT)
     with pytest.raises(FileNotFoundError, match="nowhere"):

@@ -14,13 +14,14 @@ from pathlib import Path
 
 import boto3
 import grpc
+import httpx
 import psutil
 import pytest
 import yaml
 from botocore.exceptions import ClientError
 
 from boig.store import Store, check
-from infra import doctor
+from infra import deploy, doctor
 from infra.stack import health, keys, launch, services, settings, supervisor
 from infra.stack.settings import Stack
 from tests.infra.conftest import free_port
@@ -293,3 +294,79 @@ def test_keys_are_made_once_and_for_their_owner_alone(tmp_path: Path) -> None:
     (tmp_path / "stack" / keys.FILE).chmod(0o644)
     with pytest.raises(PermissionError, match="chmod 600"):
         keys.ensure(tmp_path / "stack")
+
+
+def ask(env: dict[str, str], path: str, body: dict | None = None) -> list | dict:
+    """An answer of the stack's Prefect API."""
+    user, _, password = env["PREFECT_API_AUTH_STRING"].partition(":")
+    answer = httpx.post(f"{env['PREFECT_API_URL']}{path}", json=body or {}, auth=(user, password), timeout=30)
+    answer.raise_for_status()
+    return answer.json()
+
+
+def ended(env: dict[str, str], deployment: str, least: int = 1) -> list[dict]:
+    """Runs of a deployment, once that many of them have ended."""
+    end = time.monotonic() + BACK_S
+    while time.monotonic() < end:
+        runs = ask(env, "/flow_runs/filter", {"deployments": {"name": {"any_": [deployment]}}, "sort": "START_TIME_DESC"})
+        over = [run for run in runs if run["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")]
+        if len(over) >= least:
+            return over
+        time.sleep(1)
+    pytest.fail(f"runs of {deployment}: {[(run['state_type'], run['state']['message']) for run in runs]}")
+
+
+@pytest.mark.slow
+class TestDeployments:
+    @pytest.fixture(scope="class")
+    def checkout(self, tmp_path_factory: pytest.TempPathFactory, env: dict[str, str]) -> Path:
+        """A clone of the commit, deployed twice."""
+        folder = tmp_path_factory.mktemp("deployed") / "project"
+        subprocess.run(["git", "clone", "--quiet", "--shared", str(ROOT), str(folder)], check=True)
+        for _ in range(2):
+            done = self.deploy(folder, env)
+            assert done.returncode == 0, done.stderr
+        assert "retrain" in done.stdout
+        return folder
+
+    def deploy(self, folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "infra.deploy"]
+        return subprocess.run(command, cwd=folder, env=os.environ | env, capture_output=True, text=True, check=False)
+
+    def test_what_runs_by_itself_is_there_once(self, checkout: Path, env: dict[str, str]) -> None:
+        found = {one["name"]: one for one in ask(env, "/deployments/filter")}
+        assert set(found) == {"retrain", "land", "janitor"}
+        assert all(one["schedules"] for one in found.values())
+        assert found["retrain"]["global_concurrency_limit"]["limit"] == 1
+        automations = [one["name"] for one in ask(env, "/automations/filter")]
+        assert automations.count(deploy.ZOMBIES) == 1
+        assert sum(name.startswith("retrain") for name in automations) == 1, automations
+
+    def test_the_worker_runs_the_janitor(self, checkout: Path, env: dict[str, str]) -> None:
+        janitor = next(one for one in ask(env, "/deployments/filter") if one["name"] == "janitor")
+        ask(env, f"/deployments/{janitor['id']}/create_flow_run")
+        run = ended(env, "janitor")[0]
+        assert (run["state_type"], run["state"]["message"]) == ("COMPLETED", "0 runs that never started, 0 worktrees")
+
+    def test_news_of_posts_start_a_retraining_that_says_what_is_wrong(self, checkout: Path, env: dict[str, str]) -> None:
+        emit = "from flows.ingest import announce; assert not announce(100, 50, 'x'); assert announce(150, 50, 'x')"
+        subprocess.run([sys.executable, "-c", emit], cwd=checkout, env=os.environ | env | {"PYTHONPATH": str(checkout)}, check=True)
+        run = ended(env, "retrain")[0]
+        assert run["state_type"] == "FAILED"
+        assert "retraining on data/feed, which stage simulate makes and which does not grow" in run["state"]["message"]
+
+    def test_a_checkout_that_moved_on_is_told(self, checkout: Path, env: dict[str, str]) -> None:
+        land = next(one for one in ask(env, "/deployments/filter") if one["name"] == "land")
+        commit = ["git", "-c", "user.name=x", "-c", "user.email=x@x", "commit", "--quiet", "--allow-empty", "-m", "x"]
+        subprocess.run(commit, cwd=checkout, check=True)
+        ask(env, f"/deployments/{land['id']}/create_flow_run")
+        run = ended(env, "land")[0]
+        assert run["state_type"] == "FAILED"
+        assert "this deployment is of commit" in run["state"]["message"]
+        assert "run `make deploy` there" in run["state"]["message"]
+
+    def test_uncommitted_changes_and_a_missing_server_are_told(self, checkout: Path, env: dict[str, str]) -> None:
+        (checkout / "params.yaml").write_text("changed")
+        assert "commit them first" in self.deploy(checkout, env).stderr
+        without = self.deploy(checkout, env | {"PREFECT_API_URL": ""})
+        assert without.stderr.strip() == "deploy: PREFECT_API_URL is not set; start the stack (`make stack`) and `. .stack/env`"

@@ -1,0 +1,56 @@
+"""What nobody else clears away: runs that wait for a process that never came, and worktrees of retrainings that nobody comes back to.
+
+A run stuck in PENDING holds the one place that retraining has. Runs whose process died while it worked are left to the automation of
+`infra/deploy`, which knows them by the heartbeat that stops.
+"""
+
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from prefect import flow, get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.states import Completed, Crashed, State
+
+from flows import worktree
+
+
+@flow(name="janitor")
+def janitor(pending_minutes: int, worktree_days: int) -> State:
+    """Clear away; says what.
+
+    Args:
+        pending_minutes: that a run may wait for its process.
+        worktree_days: that a worktree is kept for a retraining to go on in.
+    """
+    runs, places = free(timedelta(minutes=pending_minutes)), clear(Path.cwd(), timedelta(days=worktree_days))
+    return Completed(message=f"{runs} runs that never started, {places} worktrees")
+
+
+def free(after: timedelta) -> int:
+    """Mark runs as crashed that have been PENDING for longer; how many."""
+    stuck = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PENDING])))
+    with get_client(sync_client=True) as client:
+        runs = [run for run in client.read_flow_runs(flow_run_filter=stuck) if _since(run) > after]
+        for run in runs:
+            told = f"no process took it up within {after}; is a worker running? `make doctor`"
+            client.set_flow_run_state(run.id, Crashed(message=told), force=True)
+    return len(runs)
+
+
+def clear(root: Path, after: timedelta) -> int:
+    """Remove worktrees that nobody works in and that have not changed for longer; how many."""
+    old = [place for place in worktree.leftovers(root) if time.time() - _touched(place) > after.total_seconds()]
+    for place in old:
+        worktree.remove(root, place)
+    return len(old)
+
+
+def _since(run: FlowRun) -> timedelta:
+    return datetime.now(UTC) - run.state.timestamp if run.state else timedelta(0)
+
+
+def _touched(place: Path) -> float:
+    """When something in it was last written."""
+    return max((path.lstat().st_mtime for path in place.rglob("*")), default=place.stat().st_mtime)
