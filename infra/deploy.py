@@ -7,11 +7,14 @@ from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
+from prefect import get_client
 from prefect.automations import Automation
+from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
+from prefect.exceptions import ObjectAlreadyExists
 
 FILE = Path(__file__).with_name("prefect.yaml")
 ZOMBIES = "boig: runs whose process is gone"
@@ -45,12 +48,18 @@ def deploy(root: Path, work_pool: str) -> None:
         raise ConnectionError("PREFECT_API_URL is not set; start the stack (`make stack`) and `. .stack/env`")
     if _git(root, "status", "--porcelain", "--untracked-files=no"):
         raise ValueError("the checkout has changes that are not committed; a retraining works on a commit, so commit them first")
+    _ensure_pool(work_pool)
     env = os.environ | {"BOIG_ROOT": str(root), "BOIG_COMMIT": commit(root), "BOIG_WORK_POOL": work_pool, "PYTHONPATH": str(root)}
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(FILE)]
     done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        raise ConnectionError(f"prefect deploy: {said[-1] if said else 'failed'}")
+        raise ConnectionError(f"prefect deploy: {' '.join((done.stdout + done.stderr).split())[-400:]}")
+
+
+def _ensure_pool(name: str) -> None:
+    """Make the pool that a worker takes runs from; the worker would, but it may not be up yet."""
+    with get_client(sync_client=True) as client, suppress(ObjectAlreadyExists):
+        client.create_work_pool(WorkPoolCreate(name=name, type="process"))
 
 
 def watch() -> None:

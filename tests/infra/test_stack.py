@@ -316,23 +316,26 @@ def ended(env: dict[str, str], deployment: str, least: int = 1) -> list[dict]:
     pytest.fail(f"runs of {deployment}: {[(run['state_type'], run['state']['message']) for run in runs]}")
 
 
+def deployed(folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess:
+    """`python -m infra.deploy` in a checkout."""
+    command = [sys.executable, "-m", "infra.deploy"]
+    return subprocess.run(command, cwd=folder, env=os.environ | env, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory, env: dict[str, str]) -> Path:
+    """A clone of the commit, deployed twice."""
+    folder = tmp_path_factory.mktemp("deployed") / "project"
+    subprocess.run(["git", "clone", "--quiet", "--shared", str(ROOT), str(folder)], check=True)
+    for _ in range(2):
+        done = deployed(folder, env)
+        assert done.returncode == 0, done.stderr
+    assert "retrain" in done.stdout
+    return folder
+
+
 @pytest.mark.slow
 class TestDeployments:
-    @pytest.fixture(scope="class")
-    def checkout(self, tmp_path_factory: pytest.TempPathFactory, env: dict[str, str]) -> Path:
-        """A clone of the commit, deployed twice."""
-        folder = tmp_path_factory.mktemp("deployed") / "project"
-        subprocess.run(["git", "clone", "--quiet", "--shared", str(ROOT), str(folder)], check=True)
-        for _ in range(2):
-            done = self.deploy(folder, env)
-            assert done.returncode == 0, done.stderr
-        assert "retrain" in done.stdout
-        return folder
-
-    def deploy(self, folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess:
-        command = [sys.executable, "-m", "infra.deploy"]
-        return subprocess.run(command, cwd=folder, env=os.environ | env, capture_output=True, text=True, check=False)
-
     def test_what_runs_by_itself_is_there_once(self, checkout: Path, env: dict[str, str]) -> None:
         found = {one["name"]: one for one in ask(env, "/deployments/filter")}
         assert set(found) == {"retrain", "land", "janitor"}
@@ -367,6 +370,6 @@ class TestDeployments:
 
     def test_uncommitted_changes_and_a_missing_server_are_told(self, checkout: Path, env: dict[str, str]) -> None:
         (checkout / "params.yaml").write_text("changed")
-        assert "commit them first" in self.deploy(checkout, env).stderr
-        without = self.deploy(checkout, env | {"PREFECT_API_URL": ""})
+        assert "commit them first" in deployed(checkout, env).stderr
+        without = deployed(checkout, env | {"PREFECT_API_URL": ""})
         assert without.stderr.strip() == "deploy: PREFECT_API_URL is not set; start the stack (`make stack`) and `. .stack/env`"
