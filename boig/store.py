@@ -24,6 +24,17 @@ PUBLISHED = ("metrics", "models/boigsd", "reports", "dvc.lock", "params.yaml")
 
 
 @dataclass(frozen=True)
+class Entry:
+    """An object as a listing tells it."""
+
+    key: str
+    """Its whole key, the store's prefix included."""
+    bytes: int
+    etag: str
+    """Changes with the content."""
+
+
+@dataclass(frozen=True)
 class Store:
     """A prefix of a bucket."""
 
@@ -59,7 +70,7 @@ class Store:
         entries = []
         for file in _files(source):
             target = f"{name}/{file.relative_to(source).as_posix()}" if source.is_dir() else name
-            _told(f"upload to s3://{self.bucket}/{self.key(target)}", self.client.upload_file, str(file), self.bucket, self.key(target))
+            self.send(file, self.key(target))
             with file.open("rb") as stream:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
             entries.append({"name": target, "bytes": file.stat().st_size, "sha256": digest})
@@ -72,16 +83,40 @@ class Store:
             ConnectionError: the endpoint does not answer or refuses.
             FileNotFoundError: nothing is there.
         """
-        keys = _told(f"list s3://{self.bucket}/{self.key(name)}", lambda: list(self._keys(self.key(name) + "/")))
-        if not keys:
+        entries = _told(f"list s3://{self.bucket}/{self.key(name)}", lambda: list(self._entries(self.key(name) + "/")))
+        if not entries:
             raise FileNotFoundError(f"s3://{self.bucket}/{self.key(name)} is empty; check {SETTING}")
-        for key in keys:
+        for key in (entry.key for entry in entries):
             path = target / key.removeprefix(self.key(name) + "/")
             if not path.resolve().is_relative_to(target.resolve()):
                 raise ValueError(f"object {key!r} would be written outside of {target}; remove it from the bucket")
             path.parent.mkdir(parents=True, exist_ok=True)
-            _told(f"download s3://{self.bucket}/{key}", self.client.download_file, self.bucket, key, str(path))
-        return len(keys)
+            self.fetch(key, path)
+        return len(entries)
+
+    def entries(self) -> list[Entry]:
+        """All objects under the prefix.
+
+        Raises:
+            ConnectionError: the endpoint does not answer or refuses.
+        """
+        return _told(f"list s3://{self.bucket}/{self.prefix}", lambda: list(self._entries(f"{self.prefix}/" if self.prefix else "")))
+
+    def fetch(self, key: str, path: Path) -> None:
+        """One object, by its whole key, to a file.
+
+        Raises:
+            ConnectionError: the endpoint does not answer or refuses.
+        """
+        _told(f"download s3://{self.bucket}/{key}", self.client.download_file, self.bucket, key, str(path))
+
+    def send(self, path: Path, key: str) -> None:
+        """A file to one object, by its whole key.
+
+        Raises:
+            ConnectionError: the endpoint does not answer or refuses.
+        """
+        _told(f"upload to s3://{self.bucket}/{key}", self.client.upload_file, str(path), self.bucket, key)
 
     def put_once(self, name: str, content: dict) -> bool:
         """Write a JSON object unless it exists already (`If-None-Match: *`); whether it was written.
@@ -102,9 +137,9 @@ class Store:
 
         return _told(f"publish s3://{self.bucket}/{self.key(name)}", put)
 
-    def _keys(self, prefix: str) -> Iterable[str]:
+    def _entries(self, prefix: str) -> Iterable[Entry]:
         for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
-            yield from (entry["Key"] for entry in page.get("Contents", []))
+            yield from (Entry(entry["Key"], entry["Size"], entry["ETag"].strip('"')) for entry in page.get("Contents", []))
 
 
 def ensure_buckets(endpoint: str, key: str, secret: str, names: Iterable[str]) -> None:

@@ -1,5 +1,6 @@
-"""Whether an address answers."""
+"""Whether an address answers. `python -m infra.stack.health <address>` says it by its exit code."""
 
+import sys
 import urllib.error
 import urllib.request
 
@@ -11,3 +12,7 @@ def answers(address: str, timeout_s: float = 2.0) -> bool:
             return answer.status == 200
     except (urllib.error.URLError, OSError, ValueError):
         return False
+
+
+if __name__ == "__main__":
+    sys.exit(not answers(sys.argv[1]))

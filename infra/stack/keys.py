@@ -45,7 +45,7 @@ def ensure(folder: Path) -> Keys:
     path = folder / FILE
     if not path.is_file():
         _certificates(folder / "tls")
-        keys = _made()
+        keys = made()
         write_private(path, keys.model_dump_json(indent=1))  # last: with it, all of them are there
     if path.stat().st_mode & 0o077:
         raise PermissionError(f"{path} can be read by others; `chmod 600 {path}`")
@@ -64,7 +64,8 @@ def write_private(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
-def _made() -> Keys:
+def made() -> Keys:
+    """New keys, for nobody yet."""
     return Keys(
         s3={name: (f"{name}-{secrets.token_hex(6)}", secrets.token_hex(20)) for name in ("admin", *COMPONENTS)},
         mlflow_user="admin",

@@ -1,14 +1,12 @@
 """What the stack is made of: per part its command, its environment, and the address that answers when it is well."""
 
-import json
 import os
 import sys
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from string import Template
 
-from infra.policies import COMPONENTS, policy
+from infra.stack import weed
 from infra.stack.keys import Keys, write_private
 from infra.stack.settings import HOST, INNER, Stack
 
@@ -66,16 +64,23 @@ def prepare(stack: Stack, keys: Keys) -> None:
     """The parts' own settings files, in the stack's folder; some hold secrets."""
     for name in ("logs", "run", "weed", "mlflow", "prefect", "ray"):
         (stack.folder / name).mkdir(mode=0o700, exist_ok=True)
-    write_private(stack.folder / "weed" / "security.toml", _weed_security(stack, keys))
-    write_private(stack.folder / "weed" / "s3.json", json.dumps(_identities(stack, keys), indent=1))
-    auth = f"sqlite:///{stack.folder / 'mlflow' / 'auth.db'}"
-    write_private(
-        stack.folder / "mlflow" / "auth.ini",
-        f"[mlflow]\ndefault_permission = NO_PERMISSIONS\ndatabase_uri = {auth}\nauth_cache_ttl_seconds = 60\n"
-        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n",
-    )
+    write_private(stack.folder / "weed" / "security.toml", weed.security(keys, stack.folder / "tls"))
+    write_private(stack.folder / "weed" / "s3.json", weed.identities(keys, stack.buckets.model_dump()))
+    write_private(stack.folder / "mlflow" / "auth.ini", mlflow_auth(f"sqlite:///{stack.folder / 'mlflow' / 'auth.db'}"))
     exports = "".join(f"export {name}={value!r}\n" for name, value in environment(stack, keys).items())
     write_private(stack.folder / "env", exports)
+
+
+def mlflow_auth(database: str) -> str:
+    """MLflow's settings of who may do what: nothing that nobody has granted.
+
+    Args:
+        database: SQLAlchemy's address of the database of users.
+    """
+    return (
+        f"[mlflow]\ndefault_permission = NO_PERMISSIONS\ndatabase_uri = {database}\nauth_cache_ttl_seconds = 60\n"
+        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+    )
 
 
 def ray_folder(stack: Stack) -> Path:
@@ -85,12 +90,11 @@ def ray_folder(stack: Stack) -> Path:
 
 def _s3(stack: Stack) -> Service:
     """Filer and master answer gRPC with a certificate of the stack alone (`-disableHttp`), volumes want signed tokens."""
-    ports, weed = stack.ports, Path(sys.executable).parent / "weed"
+    ports = stack.ports
     command = (
-        *(str(weed), "server", f"-dir={stack.folder / 'weed'}", f"-ip={HOST}", f"-ip.bind={HOST}", "-disableHttp", "-filer", "-s3"),
+        *(weed.program(), "server", f"-dir={stack.folder / 'weed'}", f"-ip={HOST}", f"-ip.bind={HOST}"),
         *(f"-master.port={ports.s3_master}", f"-volume.port={ports.s3_volume}", f"-filer.port={ports.s3_filer}", f"-s3.port={ports.s3}"),
-        *(f"-s3.config={stack.folder / 'weed' / 's3.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.iam=false"),
-        *("-master.telemetry=false", "-master.volumeSizeLimitMB=1024", "-volume.max=0"),
+        *(f"-s3.config={stack.folder / 'weed' / 's3.json'}", *weed.OPTIONS),
     )
     return Service("s3", command, f"{stack.url('s3')}/healthz", folder=stack.folder / "weed")  # it reads security.toml where it runs
 
@@ -169,29 +173,3 @@ def _worker(stack: Stack, keys: Keys) -> Service:
     command = (sys.executable, "-m", "prefect", "worker", "start", f"--pool={stack.work_pool}", "--type=process", "--name=local")
     env = environment(stack, keys) | {"PREFECT_HOME": str(stack.folder / "prefect-worker"), **QUIET}
     return Service("worker", command, "", env, needs=("prefect",))
-
-
-def _weed_security(stack: Stack, keys: Keys) -> str:
-    tls = stack.folder / "tls"
-    parts = "".join(
-        f'[grpc.{name}]\ncert = "$tls/cert.pem"\nkey = "$tls/key.pem"\n' for name in ("volume", "master", "filer", "s3", "client")
-    )
-    text = (
-        '[jwt.signing]\nkey = "$write"\n[jwt.signing.read]\nkey = "$write"\n'
-        '[jwt.filer_signing]\nkey = "$filer"\n[jwt.filer_signing.read]\nkey = "$filer"\n'
-        '[access]\nui = false\n[grpc]\nca = "$tls/ca.pem"\n'
-    )
-    return Template(text + parts).substitute(write=keys.weed_write, filer=keys.weed_filer, tls=tls)
-
-
-def _identities(stack: Stack, keys: Keys) -> dict:
-    """SeaweedFS's identities: each component has the policy of `infra/policies/`, and `admin`, which makes the buckets, may do all."""
-    buckets = stack.buckets.model_dump()
-
-    def identity(name: str, **rights: list) -> dict:
-        user, secret = keys.s3[name]
-        return {"name": name, "credentials": [{"accessKey": user, "secretKey": secret}], **rights}
-
-    limited = [identity(name, policyNames=[name], actions=[]) for name in COMPONENTS]
-    policies = [{"name": name, "content": json.dumps(policy(name, buckets))} for name in COMPONENTS]
-    return {"identities": [identity("admin", actions=["Admin"]), *limited], "policies": policies}

@@ -51,7 +51,7 @@ def test_an_object_name_cannot_leave_the_folder(tmp_path: Path):
             return self
 
         def paginate(self, **_: object) -> list[dict]:
-            return [{"Contents": [{"Key": "p/x/../../../evil"}]}]
+            return [{"Contents": [{"Key": "p/x/../../../evil", "Size": 1, "ETag": '"e"'}]}]
 
     with pytest.raises(ValueError, match="outside"):
         Store(Listing(), "b", "p").download("x", tmp_path / "target")
