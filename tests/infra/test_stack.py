@@ -22,6 +22,7 @@ from botocore.exceptions import ClientError
 
 from boig.store import Store, check
 from infra import deploy, doctor
+from infra.compose.prepare import Users
 from infra.stack import health, keys, launch, services, settings, supervisor
 from infra.stack.settings import Stack
 from tests.infra.conftest import free_port
@@ -192,6 +193,23 @@ WRITES = (
     ("DELETE", "/api/2.0/mlflow/users/delete"),
     ("POST", "/api/serve/applications/"), ("PUT", "/api/serve/applications/"), ("POST", "/api/job_agent/jobs/"),
 )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_users_are_made_and_their_passwords_follow(stack: Stack) -> None:
+    """What the server's `prepare` does, against a real MLflow."""
+    found = keys.ensure(stack.folder)
+    admin = Users(stack.url("mlflow"), found.mlflow_user, found.mlflow_password)
+    assert admin.let_in()
+    for password in ("the-first-password", "the-second-password"):
+        admin.ensure("someone", password)
+        assert Users(admin.address, "someone", password).let_in()
+    assert not Users(admin.address, "someone", "the-first-password").let_in()
+    Users(admin.address, "someone", "the-third-password").set_own_password(before="the-second-password")
+    assert Users(admin.address, "someone", "the-third-password").let_in()
+    with pytest.raises(ConnectionError, match="refuses a new password for someone"):
+        Users(admin.address, "someone", "the-fourth-password").set_own_password(before="a-wrong-password")
+    assert "password" not in repr(admin)
 
 
 def client(stack: Stack, key: str, secret: str):
