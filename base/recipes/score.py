@@ -95,7 +95,7 @@ def main() -> None:
     args = parser.parse_args()
     scenes = held_out_scenes(args.prompts, args.seed)
     prompts = [picture_description(s, (False, True, False, False)) for s in scenes]
-    pipe = StableDiffusionPipeline.from_pretrained(args.base).to(args.device)
+    pipe = StableDiffusionPipeline.from_pretrained(args.base, use_safetensors=True).to(args.device)
     pipe.set_progress_bar_config(disable=True)
     drawn = draw(pipe, prompts, args.steps, args.guidance, args.seed)
     reference = Reference.load(Path("base/reference"))
