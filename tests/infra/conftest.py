@@ -1,4 +1,4 @@
-"""A real S3 server for the tests: SeaweedFS, from its PyPI package."""
+"""A real S3 server for the tests: SeaweedFS, from its PyPI package; and the tools that run beside the project."""
 
 import random
 import secrets
@@ -8,11 +8,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from infra.supply import lock
+
+ROOT = Path(__file__).parents[2]
 START_S = 90
 
 
@@ -59,3 +62,25 @@ def wait_for(url: str, server: subprocess.Popen, log: Path) -> None:
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)
     raise AssertionError(f"{url} did not answer: {log.read_text()[-2000:]}")
+
+
+@pytest.fixture
+def tools() -> Path:
+    """Where the tools beside the project are."""
+    folder = ROOT / ".tools" / "bin"
+    if not folder.is_dir():
+        pytest.skip("no .tools here: `make test` makes them")
+    return folder
+
+
+@pytest.fixture
+def small_lock(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a lock file of a few of the project's own pins."""
+
+    def write(*names: str) -> Path:
+        chosen = [pin for pin in lock.read(ROOT / lock.PROJECT) if pin.name in names]
+        lines = [" ".join([f"{pin.name}=={pin.version}", *(f"--hash=sha256:{digest}" for digest in pin.hashes)]) for pin in chosen]
+        (tmp_path / lock.PROJECT).write_text("\n".join(lines) + "\n")
+        return tmp_path / lock.PROJECT
+
+    return write
