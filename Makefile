@@ -19,7 +19,7 @@ FROM_SOURCE := --no-binary antlr4-python3-runtime --build-constraints requiremen
 RESOLVE := .venv/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-annotate --no-emit-find-links --no-emit-index-url \
 	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade-package "$(UPGRADE)")
 
-.PHONY: help setup repro test test-fast lint stack stack-stop doctor deploy year base lock audit sbom deps clean
+.PHONY: help setup repro test test-fast lint stack stack-stop doctor deploy year base lock audit sbom hooks deps clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -96,6 +96,9 @@ audit: $(TOOLS) ## Known vulnerabilities in what the lock files name; asks a ser
 
 sbom: $(TOOLS) ## reports/sbom.json: all packages and model weights with hashes and licenses, as CycloneDX
 	.venv/bin/python -m infra.supply.sbom
+
+hooks: $(TOOLS) ## Git's hooks: style, types, large files, secrets; .pre-commit-config.yaml
+	.tools/bin/pre-commit install --hook-type pre-commit --hook-type pre-push
 
 clean: ## What runs leave behind, but for the DVC cache and MLflow's data
 	rm -rf .profiles scratch .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -104,5 +104,5 @@ def test_a_wrong_uri_at_the_start_is_one_clear_error(wrong: str):
 
 def test_a_password_is_not_shown():
     with pytest.raises(ConnectionError) as raised:
-        tracking.connect("http://me:secret@127.0.0.1:9")
+        tracking.connect("http://me:secret@127.0.0.1:9")  # pragma: allowlist secret
     assert "secret" not in str(raised.value)

@@ -62,7 +62,7 @@ def test_an_allowed_picture_comes_from_the_checked_address() -> None:
     [
         "http://pbs.example.com/a.jpg",
         "https://pbs.example.com:8443/a.jpg",
-        "https://user:word@pbs.example.com/a.jpg",
+        "https://user:word@pbs.example.com/a.jpg",  # pragma: allowlist secret
         "https://evil.com/a.jpg",
         "https://pbs.example.com.evil.com/a.jpg",
         "https://cdn.example.com.evil.com/",
