@@ -243,14 +243,16 @@ class TestSecretsAndDoors:
 
 class TestImage:
     def test_it_has_what_make_setup_installs(self):
+        """The same options of uv and pip, on the same lock files."""
         makefile = (ROOT / "Makefile").read_text()
-        wanted = next(line for line in makefile.splitlines() if "uv pip install" in line).split("uv ", 1)[1]
-        wanted = wanted.replace("--python .venv/bin/python", "--system --no-cache").replace(
-            "$(FIND_LINKS)", '${PIP_FIND_LINKS:+--find-links "$PIP_FIND_LINKS"}'
-        )
-        assert f"uv {wanted}" in DOCKERFILE.replace("/tmp/requirements", "requirements")
-        assert re.search(r'"uv>=[^"]*"', makefile)[0] in DOCKERFILE  # type: ignore[index]
-        assert "COPY --from=code /app/requirements.lock /app/requirements.overrides /tmp/" in DOCKERFILE
+        for name in ("LOCKED", "FROM_SOURCE"):
+            options = re.search(rf"^{name} := (?:\.venv/bin/uv )?(.*)$", makefile, re.M)[1]  # type: ignore[index]
+            wanted = options.replace("pip install", "pip install --system --no-cache").replace(
+                "requirements.lock", "/tmp/requirements.lock"
+            )
+            assert wanted in DOCKERFILE, name
+        assert "--no-deps --require-hashes --only-binary :all: -r /tmp/requirements.uv.lock" in DOCKERFILE
+        assert "-r /tmp/requirements.lock ${cuda:-}" in DOCKERFILE
 
     def test_python_is_the_projects_pinned_and_slim(self):
         base = instructions("FROM")[0]
