@@ -265,7 +265,7 @@ class TestImage:
         assert not instructions("ENTRYPOINT")
 
     def test_rays_version_is_that_of_the_lock(self):
-        locked = re.search(r"^ray==(.*)$", (ROOT / "requirements.lock").read_text(), re.M)[1]  # type: ignore[index]
+        locked = re.search(r"^ray==([\w.]+)", (ROOT / "requirements.lock").read_text(), re.M)[1]  # type: ignore[index]
         assert load(KUBERAY / "raycluster.yaml")["spec"]["rayVersion"] == locked
         images = re.findall(r"image: (\S+)", "".join(path.read_text() for path in [*AWS.glob("*.yaml"), *KUBERAY.glob("*.yaml")]))
         assert set(images) == {"FILL_IN_IMAGE"}
