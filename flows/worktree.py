@@ -16,7 +16,7 @@ from pathlib import Path
 import yaml
 
 from flows import workspace
-from infra.remote import configured
+from infra.remote import address, configure, configured
 
 FOLDER = ".retrain"
 AUTHOR = ("-c", "user.name=boig retraining", "-c", "user.email=retraining@boig.invalid")
@@ -48,13 +48,17 @@ def opened(root: Path, name: str) -> Iterator[Path]:
     """The worktree of that name at the root's commit; removed when the body ends well, kept to be taken up again when not.
 
     Raises:
-        ValueError: git refuses.
-        BlockingIOError: another process works in it.
+        ValueError: git refuses, or another process works in it.
     """
     place = root / FOLDER / name
     place.parent.mkdir(exist_ok=True)
+    if url := address(os.environ):
+        configure(url, root)
     with (place.parent / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"another retraining works in {place}; wait for it") from None
         if not (place / ".git").exists():
             shutil.rmtree(place, ignore_errors=True)
             git(root, "worktree", "prune")

@@ -1,27 +1,36 @@
-"""Point `dvc push` and `dvc pull` at the store that `BOIG_S3_URL` names: `python -m infra.remote`.
+"""Point `dvc push` and `dvc pull` at the store: `python -m infra.remote`.
 
-Written to `.dvc/config.local`, which is not committed. The endpoint (`AWS_ENDPOINT_URL`) and the keys are read from the
-environment at each use.
+The store is `BOIG_DVC_URL`, or else `dvc` under what `BOIG_S3_URL` names. Written to `.dvc/config.local`, which is not committed. The
+endpoint (`AWS_ENDPOINT_URL`) and the keys are read from the environment at each use.
 """
 
 import configparser
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 
-def configure(url: str, root: Path = Path(".")) -> Path:
-    """Make `<url>/dvc` the default remote; the file written.
+def address(env: Mapping[str, str]) -> str:
+    """The remote that an environment names; empty where it names none.
 
     Raises:
         ValueError: not an S3 address.
     """
+    name, url = next(((name, env[name]) for name in ("BOIG_DVC_URL", "BOIG_S3_URL") if env.get(name)), ("", ""))
+    if not name:
+        return ""
     if not url.startswith("s3://") or not url.removeprefix("s3://").strip("/"):
-        raise ValueError(f"BOIG_S3_URL={url!r} must look like s3://bucket/prefix")
+        raise ValueError(f"{name}={url!r} must look like s3://bucket/prefix")
+    return url.rstrip("/") + ("" if name == "BOIG_DVC_URL" else "/dvc")
+
+
+def configure(url: str, root: Path = Path(".")) -> Path:
+    """Make an address the default remote; the file written."""
     path = root / ".dvc" / "config.local"
     config = configparser.ConfigParser()
     config.read(path)
-    config.read_dict({"core": {"remote": "store"}, "'remote \"store\"'": {"url": f"{url.rstrip('/')}/dvc"}})
+    config.read_dict({"core": {"remote": "store"}, "'remote \"store\"'": {"url": url}})
     with path.open("w") as stream:
         config.write(stream)
     return path
@@ -34,8 +43,18 @@ def configured(root: Path) -> bool:
     return config.has_option("core", "remote")
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """Write the remote of this process's environment; the exit code."""
     try:
-        print(f"remote written to {configure(os.environ.get('BOIG_S3_URL', ''))}")
+        url = address(os.environ)
+        if not url:
+            raise ValueError("neither BOIG_DVC_URL nor BOIG_S3_URL is set; name the store, s3://bucket/prefix")
     except ValueError as error:
-        sys.exit(str(error))
+        print(f"remote: {error}", file=sys.stderr)
+        return 1
+    print(f"remote: {url}, written to {configure(url)}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

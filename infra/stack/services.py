@@ -47,6 +47,7 @@ def environment(stack: Stack, keys: Keys) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": secret,
         "AWS_DEFAULT_REGION": REGION,
         "BOIG_S3_URL": f"s3://{stack.buckets.published}",
+        "BOIG_DVC_URL": f"s3://{stack.buckets.data}",
         "MLFLOW_TRACKING_URI": stack.url("mlflow"),
         "MLFLOW_TRACKING_USERNAME": keys.mlflow_user,
         "MLFLOW_TRACKING_PASSWORD": keys.mlflow_password,

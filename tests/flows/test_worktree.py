@@ -104,7 +104,7 @@ def test_a_worktree_that_was_left_is_taken_up_again(project: Path) -> None:
     with worktree.opened(project, "one") as place:
         assert (place / "scratch/progress").read_text() == "half"
         assert worktree.leftovers(project) == []
-        with pytest.raises(BlockingIOError), worktree.opened(project, "one"):
+        with pytest.raises(ValueError, match="another retraining works in"), worktree.opened(project, "one"):
             pass
     assert worktree.leftovers(project) == []
 
