@@ -21,6 +21,7 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 COMMIT, LOCK, PREVIOUS = "git.sha", "dvc.lock.sha256", "boig.previous_champion"
 FEED_POSTS, FEED_NEWEST = "feed.posts", "feed.newest"
 APPROVED_BY, PROMOTED_AT, GATE = "boig.approved_by", "boig.promoted_at", "boig.gate"
+ROLLED_BACK_AT = "boig.rolled_back_at"
 AGAINST = "boig.compared_with"
 """Number of the champion that the gate compared it with; empty for a first generation."""
 PAPERS = "generation"
@@ -83,7 +84,7 @@ class Registry:
         raise ValueError(f"{NAME} has no version {number}; it has {', '.join(str(v.number) for v in known) or 'none'}")
 
     def register(self, run: Run, papers: Path, tags: Mapping[str, str], card: str) -> Version:
-        """A new generation as challenger; the one that is there already where an earlier try got as far.
+        """A new generation as challenger; the one with all of these tags where an earlier try got as far.
 
         Args:
             run: that made it.
@@ -92,7 +93,8 @@ class Registry:
             card: its model card, Markdown.
         """
         for version in self.versions():
-            if version.tags.get(LOCK) == tags[LOCK]:
+            if tags.items() <= dict(version.tags).items():
+                self._client.set_registered_model_alias(NAME, CHALLENGER, str(version.number))
                 return version
         self._client.log_artifacts(run.run_id, str(papers), PAPERS)
         source = f"{self._client.get_run(run.run_id).info.artifact_uri}/{PAPERS}"
@@ -125,6 +127,14 @@ class Registry:
         self.tag(version, {PREVIOUS: str(before.number) if before else "", APPROVED_BY: by, PROMOTED_AT: now})
         self._client.set_registered_model_alias(NAME, CHAMPION, str(version.number))
 
+    def undecided(self) -> Version | None:
+        """The newest generation, where it has passed the gate against today's champion and was neither promoted nor rolled back."""
+        newest, champion = next(reversed(self.versions()), None), self.champion()
+        if newest is None or ROLLED_BACK_AT in newest.tags or not newest.tags.get(GATE, "").startswith("passed"):
+            return None
+        used = str(champion.number) if champion else ""
+        return newest if used != str(newest.number) and newest.tags.get(AGAINST, "") == used else None
+
     def rollback(self) -> tuple[Version, Version]:
         """Put the champion's predecessor back; (the one that was, the one that is).
 
@@ -137,6 +147,7 @@ class Registry:
         if not now.tags.get(PREVIOUS):
             raise ValueError(f"version {now.number} is the first champion; there is none before it")
         before = self.version(int(now.tags[PREVIOUS]))
+        self.tag(now, {ROLLED_BACK_AT: datetime.now(UTC).isoformat(timespec="seconds")})
         self._client.set_registered_model_alias(NAME, CHAMPION, str(before.number))
         return now, before
 

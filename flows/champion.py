@@ -84,7 +84,7 @@ def _list(registry: Registry) -> int:
 
 def _line(version: Version, used: bool) -> str:
     tags = version.tags
-    since = f", in use since {tags[PROMOTED_AT]} by {tags[APPROVED_BY]}" if tags.get(PROMOTED_AT) else ""
+    since = f", promoted {tags[PROMOTED_AT]} by {tags[APPROVED_BY]}" if tags.get(PROMOTED_AT) else ""
     return f"{'*' if used else ' '} {version.number:>3}  posts up to {tags.get(FEED_NEWEST, '?')[:10]}  {tags.get(GATE, '')}{since}"
 
 

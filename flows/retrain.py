@@ -53,6 +53,8 @@ def retrain(settings: Retraining) -> State:
     root = Path.cwd()
     current(root, deployment.version)
     registry = Registry(tracking.uri())
+    if (left := registry.undecided()) and not (settings.approval and registry.champion()):
+        registry.promote(left, by="gate")  # its retraining was killed between the verdict and this
     landed = look(settings, root)
     if idle := nothing_new(landed, registry.versions(), settings.min_new_posts):
         return Completed(message=idle)

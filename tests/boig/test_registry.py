@@ -53,6 +53,25 @@ def test_registering_again_after_a_kill_makes_no_second_version(registry: Regist
     assert len(registry.versions()) == 1
 
 
+def test_another_verdict_on_the_same_models_is_another_version(registry: Registry, run: Run, tmp_path: Path) -> None:
+    first = register(registry, run, tmp_path, "a", None)
+    registry.promote(first, "gate")
+    assert register(registry, run, tmp_path, "a", first).number == first.number + 1
+
+
+def test_what_a_kill_has_left_undecided_is_found_and_what_was_rolled_back_is_not(registry: Registry, run: Run, tmp_path: Path) -> None:
+    assert registry.undecided() is None
+    first = register(registry, run, tmp_path, "a", None)
+    assert registry.undecided() == first
+    registry.promote(first, "gate")
+    assert registry.undecided() is None
+    second = register(registry, run, tmp_path, "b", first)
+    assert registry.undecided() == second
+    registry.promote(second, "gate")
+    registry.rollback()
+    assert registry.undecided() is None, "a person has taken it back"
+
+
 def test_rollback_goes_back_one_champion_at_a_time(registry: Registry, run: Run, tmp_path: Path) -> None:
     champions: list[Version] = []
     for name in "abc":
