@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from infra.compose import init
 from infra.supply import lock
+from tests.infra.compose_file import GIVEN
 
 ROOT = Path(__file__).parents[2]
 START_S = 90
@@ -84,3 +86,11 @@ def small_lock(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / lock.PROJECT
 
     return write
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which `init` has been."""
+    folder = tmp_path_factory.mktemp("compose")
+    init.ensure(folder, GIVEN)
+    return folder

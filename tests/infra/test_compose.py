@@ -2,134 +2,19 @@
 
 import re
 import subprocess
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
-import boto3
-import grpc
-import psutil
 import pytest
-import yaml
-from botocore.config import Config
-from pydantic import BaseModel, ConfigDict
 
 from infra.compose import enter, init
 from infra.compose.backup import DATABASES
 from infra.stack import keys as stack_keys
 from infra.stack import services, settings, weed
-from tests.infra.conftest import free_port, wait_for
-from tests.infra.test_stack import allowed, http
+from tests.infra.compose_file import COMPOSE, FOLDER, GIVEN, OURS, ROOT, SERVICES, TEXT, keys_of, read_env, sources
 
-ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / "infra" / "compose"
-TEXT = (FOLDER / "compose.yaml").read_text()
 CADDY = (FOLDER / "Caddyfile").read_text()
-GIVEN = {"BOIG_DOMAIN": "example.org", "BOIG_EMAIL": "ops@example.org", "BOIG_TAG": "abc1234"}
 ONE_SHOT = {"prepare"}
 PUBLISHED = {"mlflow": 5000, "prefect": 4200, "s3": 8333}
-
-
-class Strict(BaseModel):
-    """A part of the compose specification, as far as the file uses it."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class Mount(Strict):
-    source: str
-    target: str
-
-
-class Condition(Strict):
-    condition: Literal["service_started", "service_healthy", "service_completed_successfully"]
-
-
-class Healthcheck(Strict):
-    test: list[str]
-    interval: str
-    timeout: str
-    retries: int
-    start_period: str
-
-
-class Logging(Strict):
-    driver: Literal["json-file"]
-    options: dict[Literal["max-size", "max-file"], str]
-
-
-class Build(Strict):
-    context: str
-    dockerfile: str
-
-
-class ComposeService(Strict):
-    image: str
-    restart: Literal["unless-stopped", "no"]
-    user: str
-    read_only: Literal[True]
-    cap_drop: list[Literal["ALL"]]
-    security_opt: list[Literal["no-new-privileges:true"]]
-    pids_limit: int
-    networks: list[Literal["inner", "outer"]]
-    logging: Logging
-    mem_limit: str
-    healthcheck: Healthcheck | None = None
-    build: Build | None = None
-    pull_policy: Literal["never"] | None = None
-    init: bool = False
-    working_dir: str = ""
-    entrypoint: list[str] = []
-    command: list[str] = []
-    environment: dict[str, str] = {}
-    secrets: list[str | Mount] = []
-    volumes: list[str] = []
-    tmpfs: list[str] = []
-    ports: list[str] = []
-    cap_add: list[str] = []
-    depends_on: dict[str, Condition] = {}
-    shm_size: str = ""
-    stop_grace_period: str = ""
-
-
-class Secret(Strict):
-    file: str
-
-
-class Network(Strict):
-    internal: bool = False
-
-
-class Compose(Strict):
-    name: str
-    services: dict[str, ComposeService]
-    networks: dict[str, Network]
-    volumes: dict[str, dict]
-    secrets: dict[str, Secret]
-
-
-COMPOSE = Compose.model_validate({name: part for name, part in yaml.safe_load(TEXT).items() if not name.startswith("x-")})
-SERVICES = COMPOSE.services
-OURS = sorted(name for name, service in SERVICES.items() if service.image.startswith("boig:"))
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which `init` has been."""
-    folder = tmp_path_factory.mktemp("compose")
-    init.ensure(folder, GIVEN)
-    return folder
-
-
-def sources(service: ComposeService) -> set[str]:
-    """Names of the secrets that a service sees."""
-    return {mount if isinstance(mount, str) else mount.source for mount in service.secrets}
-
-
-def read_env(path: Path) -> dict[str, str]:
-    return dict(line.split("=", 1) for line in path.read_text().splitlines())
 
 
 class TestFile:
@@ -238,11 +123,6 @@ class TestSecrets:
             "prepare": ["prepare"],
             "worker": ["worker"],
         }
-
-
-def keys_of(folder: Path) -> tuple:
-    place = folder / "secrets"
-    return stack_keys.ensure(place), init.Passwords.model_validate_json((place / "passwords.json").read_text())
 
 
 def long_words(files: dict[str, str]) -> set[str]:
@@ -381,142 +261,3 @@ class TestCaddyfile:
         assert SERVICES["proxy"].healthcheck.test[-1] == f"{plain[0]}/"
         assert not re.search(r"auto_https|tls internal|skip_verify", CADDY)
         assert "admin off" in CADDY
-
-
-@pytest.fixture(scope="module")
-def server(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict]:
-    """The S3 server of the compose file on this machine: inside on 127.0.0.1, S3 on 127.0.0.2."""
-    folder, place = tmp_path_factory.mktemp("s3"), made / "secrets"
-    security = (place / "security.toml").read_text().replace("/run/secrets", str(place / "tls"))
-    stack_keys.write_private(folder / "security.toml", security)
-    ports = {name: free_port() for name in ("master", "volume", "filer", "s3")}
-    moved = {
-        "weed": weed.program(),
-        "-dir=/data": f"-dir={folder}",
-        "-s3.ip.bind=0.0.0.0": "-s3.ip.bind=127.0.0.2",
-        "-s3.port=8333": f"-s3.port={ports['s3']}",
-        "-s3.config=/run/secrets/s3.json": f"-s3.config={place / 's3.json'}",
-        "-volume.minFreeSpace=5GiB": "-volume.minFreeSpace=1",
-    }
-    assert set(moved) <= set(SERVICES["s3"].command)
-    command = [moved.get(word, word) for word in SERVICES["s3"].command]
-    command += [f"-{name}.port={port}" for name, port in ports.items() if name != "s3"]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, env={}, stdout=log, stderr=subprocess.STDOUT)
-        try:
-            wait_for(f"http://127.0.0.2:{ports['s3']}/healthz", process, folder / "log")
-            yield {"address": f"http://127.0.0.2:{ports['s3']}", "ports": ports, "pid": process.pid}
-        finally:
-            process.kill()  # asked, it takes half a minute
-            process.wait()
-
-
-def client(address: str, keys: stack_keys.Keys, component: str):
-    return boto3.Session(*keys.s3[component], region_name="us-east-1").client("s3", endpoint_url=address)
-
-
-@pytest.mark.slow
-class TestS3:
-    def test_inside_stays_inside(self, server: dict) -> None:
-        listens = {c.laddr for c in psutil.Process(server["pid"]).net_connections("tcp") if c.status == psutil.CONN_LISTEN}
-        s3 = server["ports"]["s3"]
-        assert {laddr.port for laddr in listens if laddr.ip != "127.0.0.1"} == {s3, s3 + settings.TWIN}
-
-    def test_its_grpc_wants_a_certificate(self, server: dict) -> None:
-        for port in (server["ports"]["s3"] + settings.TWIN, server["ports"]["filer"] + settings.TWIN):
-            host = "127.0.0.2" if port == server["ports"]["s3"] + settings.TWIN else "127.0.0.1"
-            with grpc.insecure_channel(f"{host}:{port}") as channel, pytest.raises(grpc.RpcError) as refused:
-                channel.unary_unary("/filer_pb.SeaweedFiler/GetFilerConfiguration")(b"", timeout=10)
-            assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
-
-    def test_nobody_writes_without_a_key(self, server: dict) -> None:
-        told = {port: [http(port, method, "/boig/x") for method in ("PUT", "POST", "DELETE")] for port in server["ports"].values()}
-        assert not [(port, status) for port, statuses in told.items() for status in statuses if 200 <= status < 300]
-        assert http_at(server["address"] + "/boig/x", "PUT", {}) == 403
-
-    def test_components_may_do_their_own(self, server: dict, made: Path) -> None:
-        keys, _ = keys_of(made)
-        admin = client(server["address"], keys, "admin")
-        for bucket in settings.load(settings.DEFAULT).buckets.model_dump().values():
-            admin.create_bucket(Bucket=bucket)
-        asked = {"pipeline": "boig", "mlflow": "mlflow", "reader": "boig"}
-        may = {name: allowed(lambda n=name, b=bucket: client(server["address"], keys, n).put_object(Bucket=b, Key="x", Body=b"x"))
-               for name, bucket in asked.items()}  # fmt: skip
-        assert may == {"pipeline": True, "mlflow": True, "reader": False}
-
-    def test_signatures_for_the_public_name_hold_behind_the_proxy(self, server: dict, made: Path) -> None:
-        """What Caddy hands on: the client's Host, and where the request came from."""
-        keys, _ = keys_of(made)
-        admin = client(server["address"], keys, "admin")
-        admin.put_object(Bucket="boig", Key="seen", Body=b"x")
-        public = boto3.Session(*keys.s3["pipeline"], region_name="us-east-1").client(
-            "s3", endpoint_url="https://s3.example.org", config=Config(signature_version="s3v4", s3={"addressing_style": "path"})
-        )
-        signed = public.generate_presigned_url("get_object", Params={"Bucket": "boig", "Key": "seen"})
-        headers = {
-            "Host": "s3.example.org",
-            "X-Forwarded-For": "203.0.113.7",
-            "X-Forwarded-Proto": "https",
-            "X-Forwarded-Host": "s3.example.org",
-        }
-        here = signed.replace("https://s3.example.org", server["address"])
-        assert http_at(here, "GET", headers) == 200
-        assert http_at(here, "GET", headers | {"Host": "s3.example.com", "X-Forwarded-Host": "s3.example.com"}) == 403
-
-
-def http_at(address: str, method: str, headers: dict[str, str]) -> int:
-    """Status of a request with these headers."""
-    request = urllib.request.Request(address, data=b"x" if method == "PUT" else None, headers=headers, method=method)
-    try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return answer.status
-    except urllib.error.HTTPError as error:
-        return error.code
-
-
-class TestGuide:
-    """docs/production.md names what there is."""
-
-    TEXT = (ROOT / "docs" / "production.md").read_text()
-
-    def test_files(self) -> None:
-        made = {"infra/compose/.env", "infra/compose/secrets", *(f"infra/compose/secrets/{name}" for name in init.files(*fresh()))}
-        made |= {f"infra/compose/secrets/{name}" for name in ("keys.json", "passwords.json")}
-        built = {str(Path(SERVICES["s3"].build.dockerfile))}  # of the image, which has its own tests
-        named = set(re.findall(r"\b(?:infra|tests|docs|metrics)/[\w./-]*\w", self.TEXT))
-        assert {"infra/compose/compose.yaml", "infra/compose/Caddyfile"} <= named
-        assert not [path for path in named if path not in made | built and not (ROOT / path).exists()]
-
-    def test_modules(self) -> None:
-        named = set(re.findall(r"python3? -m ((?:infra|flows)[\w.]*)", self.TEXT))
-        assert {"infra.compose.init", "infra.compose.backup", "infra.compose.enter"} <= named
-        for module in named:
-            path = ROOT / module.replace(".", "/")
-            assert path.with_suffix(".py").is_file() or (path / "__init__.py").is_file(), module
-
-    def test_services(self) -> None:
-        commands = re.findall(r"dc (?:exec|run|restart|logs|stop|up|top)\b([^\n`]*)", self.TEXT)
-        words = {word for command in commands for word in re.sub(r"--?\w[\w-]*(?: (?:/|30m)\S*)?", "", command).split()[:1]}
-        assert len(words) >= 6
-        assert words <= set(SERVICES) | {"SERVICE"}
-
-    def test_settings_and_keys(self, made: Path) -> None:
-        assert set(re.findall(r"BOIG_[A-Z0-9_]+", self.TEXT)) <= set(read_env(made / ".env"))
-        rotation = self.TEXT.split("**Rotation**")[1].split("Runbook")[0]
-        names = set(re.findall(r"`([a-z0-9_]+)`", rotation.split("Names:")[1].split("\n")[0])) | set(
-            re.findall(r"--rotate (\w+)", rotation)
-        )
-        keys, passwords = fresh()
-        assert names == {*type(keys).model_fields, *type(passwords).model_fields} - {"mlflow_user", "mlflow_before"}
-        assert set(re.findall(r"^\| `(\w+)` \| ", self.TEXT, re.M)) == set(keys.s3)
-
-    def test_the_server_is_addressed_as_it_is(self) -> None:
-        urls = set(re.findall(r"postgresql\+\S+?(?=[\s`])", self.TEXT))
-        assert urls == {SERVICES["mlflow"].environment["_MLFLOW_SERVER_FILE_STORE"]}
-        assert f"docker volume rm {COMPOSE.name}_database" in self.TEXT
-        target = next(m.target for m in SERVICES["postgres"].secrets if not isinstance(m, str))
-        assert f"--file={target}" in self.TEXT
-
-
-def fresh() -> tuple[stack_keys.Keys, init.Passwords]:
-    return stack_keys.made(), init._made()

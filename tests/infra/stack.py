@@ -1,0 +1,121 @@
+"""Hands on a local stack: its commands, its ports, its S3, its Prefect."""
+
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from http.client import HTTPException
+from pathlib import Path
+
+import boto3
+import httpx
+import psutil
+import pytest
+import yaml
+from botocore.exceptions import ClientError
+
+from infra.stack import keys, launch, services, settings
+from infra.stack.settings import Stack
+from tests.infra.conftest import free_port
+
+ROOT = Path(__file__).parents[2]
+
+
+BACK_S = 120
+"""A part is back in a fraction of this on an idle machine; how fast is for a benchmark to say."""
+
+
+def write_settings(folder: Path, **ports: int) -> Path:
+    """Settings with a folder and ports of their own."""
+    content = yaml.safe_load((ROOT / "infra" / "stack.yaml").read_text())
+    content["folder"] = str(folder / "stack")
+    content["ports"] = {name: free_port() for name in content["ports"]} | ports
+    path = folder / "stack.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+ELSEWHERE = {
+    "RAY_ADDRESS": "10.9.9.9:6379", "RAY_AUTH_TOKEN": "f" * 64, "AWS_ACCESS_KEY_ID": "other", "AWS_SECRET_ACCESS_KEY": "other",
+    "AWS_SESSION_TOKEN": "other", "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "MLFLOW_TRACKING_URI": "http://127.0.0.1:9",
+    "PREFECT_API_URL": "http://127.0.0.1:9/api", "PREFECT_API_AUTH_STRING": "other:other",
+}  # fmt: skip
+"""A shell that was set up for some other place: the stack is not to take anything of it."""
+
+
+def run(path: Path, command: str) -> subprocess.CompletedProcess:
+    """`python -m infra.stack <command>` with these settings."""
+    env = os.environ | ELSEWHERE | {settings.SETTING: str(path)}
+    return subprocess.run([sys.executable, "-m", "infra.stack", command], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+
+
+def client(stack: Stack, key: str, secret: str):
+    """An S3 client of one component."""
+    return boto3.Session(key, secret, region_name="us-east-1").client("s3", endpoint_url=stack.url("s3"))
+
+
+def allowed(call) -> bool:
+    try:
+        call()
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "AccessDenied":
+            raise
+        return False
+    return True
+
+
+def http(port: int, method: str, path: str) -> int:
+    """Status of a request without any key; 0 where the port does not speak HTTP."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}{path}",
+        data=None if method == "GET" else b"{}",
+        method=method,
+        headers={"Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+    except (OSError, HTTPException):  # nobody, or another protocol
+        return 0
+
+
+def listening(stack: Stack) -> set[tuple[str, int]]:
+    """Address and port of everything that the stack's processes listen on."""
+    found = set()
+    for name in services.services(stack, keys.ensure(stack.folder)):
+        for process in launch.processes(stack, name):
+            try:
+                found |= {(c.laddr.ip, c.laddr.port) for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
+            except psutil.Error:
+                continue
+    return found
+
+
+def ask(env: dict[str, str], path: str, body: dict | None = None) -> list | dict:
+    """An answer of the stack's Prefect API."""
+    user, _, password = env["PREFECT_API_AUTH_STRING"].partition(":")
+    answer = httpx.post(f"{env['PREFECT_API_URL']}{path}", json=body or {}, auth=(user, password), timeout=30)
+    answer.raise_for_status()
+    return answer.json()
+
+
+def ended(env: dict[str, str], deployment: str, least: int = 1) -> list[dict]:
+    """Runs of a deployment, once that many of them have ended."""
+    end = time.monotonic() + BACK_S
+    while time.monotonic() < end:
+        runs = ask(env, "/flow_runs/filter", {"deployments": {"name": {"any_": [deployment]}}, "sort": "START_TIME_DESC"})
+        over = [run for run in runs if run["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")]
+        if len(over) >= least:
+            return over
+        time.sleep(1)
+    pytest.fail(f"runs of {deployment}: {[(run['state_type'], run['state']['message']) for run in runs]}")
+
+
+def deployed(folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess:
+    """`python -m infra.deploy` in a checkout."""
+    command = [sys.executable, "-m", "infra.deploy"]
+    return subprocess.run(command, cwd=folder, env=os.environ | env, capture_output=True, text=True, check=False)
