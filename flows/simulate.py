@@ -13,10 +13,9 @@ from tasks import simulate as tasks
 
 @task(name="paint")
 def paint(section: Simulate, staging: Path) -> None:
-    """Plan the feed and paint its pictures; both stay in the staging folder."""
-    plan = tasks.plan(section)
+    """Plan the feed and paint its pictures; they stay in the staging folder."""
     painted = map_batches(
-        tasks.paint_rows(plan),
+        tasks.paint_rows(tasks.plan(section)),
         tasks.Painter,
         {"picture_px": section.picture_px},
         batch_size=section.batch_size,
@@ -25,13 +24,13 @@ def paint(section: Simulate, staging: Path) -> None:
         gpus_per_worker=section.resources.gpus,
         label="paint pictures",
     )
-    tasks.keep(staging, plan, [row["painted"] for row in painted])
+    tasks.keep(staging, [row["painted"] for row in painted])
 
 
 @task(name="write")
 def write(section: Simulate, staging: Path) -> dict:
     """Likes, pages, truth and ceiling; then the feed moves to its place."""
-    metrics = tasks.write(section, *tasks.kept(staging), staging)
+    metrics = tasks.write(section, tasks.plan(section), tasks.kept(staging), staging)
     place = tasks.publish(staging)
     return metrics | {"made": f"{metrics['posts']} posts, {metrics['pictures']} pictures in {place}"}
 

@@ -2,13 +2,13 @@
 
 import json
 import os
-import pickle
 import shutil
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from boig.contracts import TRUTH
 from boig.feed.kpi import above_floor, normalize
@@ -24,7 +24,8 @@ from boig.simulator.posts import brief_of, draw_posts
 
 FEED = Path("data/feed")
 """Relative to the workspace."""
-_PAINTED = "painted.pickle"
+_PAINTED = "painted.json"
+_PICTURES = TypeAdapter(list[Painted])
 _SPLITS = ("val", "test_time", "test_account")
 
 __all__ = ["Painter", "Plan", "keep", "kept", "paint_rows", "plan", "publish", "write"]
@@ -52,14 +53,14 @@ def paint_rows(plan: Plan) -> list[dict]:
     return [{"draft": draft} for draft in plan.drafts]
 
 
-def keep(staging: Path, plan: Plan, painted: list[Painted]) -> None:
+def keep(staging: Path, painted: list[Painted]) -> None:
     """Put what is painted aside, for `kept`."""
-    (staging / _PAINTED).write_bytes(pickle.dumps((plan, painted)))
+    (staging / _PAINTED).write_bytes(_PICTURES.dump_json(painted))
 
 
-def kept(staging: Path) -> tuple[Plan, list[Painted]]:
-    """What `keep` put aside; our own file, in a folder of this very run."""
-    return pickle.loads((staging / _PAINTED).read_bytes())
+def kept(staging: Path) -> list[Painted]:
+    """What `keep` put aside, number for number and byte for byte."""
+    return _PICTURES.validate_json((staging / _PAINTED).read_bytes())
 
 
 def write(section: Simulate, plan: Plan, painted: list[Painted], root: Path) -> dict:

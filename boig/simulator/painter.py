@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
+from pydantic import ConfigDict
 
 from boig.simulator.dirt import Draft
 from boig.simulator.facts import PictureFacts, measure
@@ -18,6 +19,8 @@ _ABSURD_SIDE = 60_000  # 3.6 gigapixels: a decompression bomb
 @dataclass(frozen=True)
 class Painted:
     """What a draft looks like on disk, and what its pixels are."""
+
+    __pydantic_config__ = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
     files: tuple[tuple[str, bytes, int], ...]
     """Name, bytes and side in px of each picture file; a file without bytes is missing from the disk."""

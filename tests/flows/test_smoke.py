@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
 from boig.params import SECTIONS
+from flows import services
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -40,8 +42,8 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS", "PREFECT_API_URL")}
 
 
-def repro(root: Path) -> subprocess.CompletedProcess:
-    return subprocess.run(COMMAND, cwd=root, env=environment(), capture_output=True, text=True, check=False)
+def repro(root: Path, servers: dict[str, str] | None = None) -> subprocess.CompletedProcess:
+    return subprocess.run(COMMAND, cwd=root, env=environment() | (servers or {}), capture_output=True, text=True, check=False)
 
 
 def test_every_stage_leaves_its_metrics_under_the_profiles_name(project: Path):
@@ -93,14 +95,25 @@ def progress(place: Path, stage: str) -> set[str]:
     return {os.path.join(folder, name) for folder, _, names in os.walk(place / "scratch" / stage) for name in names}
 
 
-def killed_midway(project: Path, stage: str, latest_s: float) -> bool:
+@pytest.fixture(scope="module")
+def servers(project: Path) -> Iterator[dict[str, str]]:
+    """Prefect and Ray, started once: a run that is killed and the one that goes on share them, as on a machine where they always run."""
+    with pytest.MonkeyPatch.context() as patch, services.prefect_server() as api:
+        patch.chdir(project)
+        patch.setenv("PYTHONPATH", str(project))
+        with services.ray_head() as ray:
+            services.wait_for(api)
+            yield {"PREFECT_API_URL": api, **ray}
+
+
+def killed_midway(project: Path, servers: dict[str, str], stage: str, latest_s: float) -> bool:
     """Kill the run so many seconds after the stage began, or once the stage has kept something; whether it was still at work.
 
     Where it was not, the stage is taken out of the lock again.
     """
     place = project / ".profiles" / "smoke"
     known = progress(place, stage)
-    running = subprocess.Popen(COMMAND, cwd=project, env=environment(), stdout=subprocess.PIPE, text=True, start_new_session=True)
+    running = subprocess.Popen(COMMAND, cwd=project, env=environment() | servers, stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert running.stdout is not None
     assert any(f"Running stage '{stage}'" in line for line in running.stdout)
     latest = time.monotonic() + latest_s
@@ -118,7 +131,7 @@ def killed_midway(project: Path, stage: str, latest_s: float) -> bool:
 
 
 @pytest.mark.parametrize("stage", SECTIONS)
-def test_a_stage_that_is_killed_completes_with_the_same_bytes(project: Path, stage: str):
+def test_a_stage_that_is_killed_completes_with_the_same_bytes(project: Path, servers: dict[str, str], stage: str):
     place = project / ".profiles" / "smoke"
     lock = yaml.safe_load((place / "dvc.lock").read_text())
     before = {out["path"]: out["md5"] for out in lock["stages"].pop(stage)["outs"] if not out["path"].startswith("metrics/")}
@@ -128,9 +141,11 @@ def test_a_stage_that_is_killed_completes_with_the_same_bytes(project: Path, sta
     seconds = json.loads((project / "metrics" / "smoke" / "run.json").read_text())["stages"][stage]
 
     # A third of the time that it took, which other tests may have stretched; where it ended before that, again and earlier.
-    assert any(killed_midway(project, stage, seconds / 3**attempt) for attempt in (1, 2, 3)), "it ended each time before it was killed"
+    assert any(killed_midway(project, servers, stage, seconds / 3**attempt) for attempt in (1, 2, 3)), (
+        "it ended each time before it was killed"
+    )
 
-    done = repro(project)
+    done = repro(project, servers)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     after = yaml.safe_load((place / "dvc.lock").read_text())["stages"][stage]["outs"]
     assert {out["path"]: out["md5"] for out in after if not out["path"].startswith("metrics/")} == before

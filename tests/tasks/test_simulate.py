@@ -46,10 +46,10 @@ def feed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
 def test_equal_parameters_give_equal_bytes(feed: tuple[Path, dict], tmp_path: Path) -> None:
     staging = tmp_path / "staging"
     staging.mkdir()
-    simulate.keep(staging, simulate.plan(section()), painted())
+    simulate.keep(staging, painted())
     (staging / simulate.FEED).mkdir(parents=True)
     (staging / simulate.FEED / "left over").touch()  # of an interrupted run
-    metrics = simulate.write(section(), *simulate.kept(staging), staging)
+    metrics = simulate.write(section(), plan(), simulate.kept(staging), staging)
     assert metrics == feed[1]
     assert files(simulate.publish(staging, tmp_path)) == files(feed[0])
     assert not staging.exists()
