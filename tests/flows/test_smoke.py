@@ -142,7 +142,7 @@ def test_a_stage_that_is_killed_completes_with_the_same_bytes(project: Path, ser
 
     # A third of the time that it took, which other tests may have stretched; where it ended before that, again and earlier.
     assert any(killed_midway(project, servers, stage, seconds / 3**attempt) for attempt in (1, 2, 3)), (
-        "it ended each time before it was killed"
+        "it ended before each kill"
     )
 
     done = repro(project, servers)
