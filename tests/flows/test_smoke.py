@@ -141,9 +141,7 @@ def test_a_stage_that_is_killed_completes_with_the_same_bytes(project: Path, ser
     seconds = json.loads((project / "metrics" / "smoke" / "run.json").read_text())["stages"][stage]
 
     # A third of the time that it took, which other tests may have stretched; where it ended before that, again and earlier.
-    assert any(killed_midway(project, servers, stage, seconds / 3**attempt) for attempt in (1, 2, 3)), (
-        "it ended before each kill"
-    )
+    assert any(killed_midway(project, servers, stage, seconds / 3**attempt) for attempt in (1, 2, 3)), "it ended before each kill"
 
     done = repro(project, servers)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
