@@ -19,7 +19,7 @@ FROM_SOURCE := --no-binary antlr4-python3-runtime --build-constraints requiremen
 RESOLVE := .venv/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-annotate --no-emit-find-links --no-emit-index-url \
 	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade-package "$(UPGRADE)")
 
-.PHONY: help setup repro test test-fast lint stack stack-stop doctor deploy year base lock audit sbom hooks deps clean
+.PHONY: help setup repro test test-fast lint stack stack-stop doctor deploy year faults base lock audit sbom hooks deps clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -71,6 +71,9 @@ stack-stop: $(STAMP) ## Stop it; its data stay in .stack
 
 doctor: $(STAMP) ## What is installed, what runs, who may get in, and what to do where something is wrong
 	.venv/bin/python -m infra.doctor
+
+faults: $(STAMP) ## Some forty things that go wrong in a retraining, one after the other; half an hour, to metrics/faults.json
+	.venv/bin/python -m tests.faults
 
 base: $(STAMP) ## Train the small models of base/ again: make base [DEVICE=cuda]; an hour and a half on 2 cores
 	.venv/bin/python -m base.recipes.detector detector --device $(DEVICE)

@@ -5,7 +5,8 @@ A generation is one registered version of `boig`: the commit whose dvc.lock name
 the gate's verdict); the models' bytes are DVC's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +27,20 @@ AGAINST = "boig.compared_with"
 """Number of the champion that the gate compared it with; empty for a first generation."""
 PAPERS = "generation"
 """Folder of a run's artifacts that a version points at."""
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Around whatever asks the registry.
+
+    Raises:
+        ConnectionError: MLflow has refused, or has not answered for as long as its client tries; one line.
+    """
+    try:
+        yield
+    except MlflowException as error:
+        told = " ".join(str(error).split())
+        raise ConnectionError(f"MLflow does not do what is asked: {told[:300]}; see `make doctor`, then run this again") from error
 
 
 @dataclass(frozen=True)

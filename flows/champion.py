@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from boig import tracking
-from boig.registry import APPROVED_BY, FEED_NEWEST, GATE, PROMOTED_AT, Registry, Version
+from boig.registry import APPROVED_BY, FEED_NEWEST, GATE, PROMOTED_AT, Registry, Version, answering
 from flows import worktree
 from flows.stage import USER_MISTAKES
 
@@ -29,20 +29,25 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd() / 'mlflow.db'}")
     try:
-        registry = Registry(tracking.uri())
-        if asked.command == "list":
-            return _list(registry)
-        if asked.command == "approve":
-            told = approved(registry, asked.version, asked.by)
-        elif asked.command == "rollback":
-            told = "version {} is the champion again, in the place of {}".format(*(v.number for v in reversed(registry.rollback())))
-        else:
-            told = fetched(registry, asked.version, asked.folder)
+        with answering():
+            told = _done(asked, Registry(tracking.uri()))
     except USER_MISTAKES as error:
         print(f"champion: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
-    print(f"champion: {told}")
+    print(told)
     return 0
+
+
+def _done(asked: argparse.Namespace, registry: Registry) -> str:
+    """Do what is asked; what there is to tell."""
+    if asked.command == "list":
+        return listed(registry)
+    if asked.command == "approve":
+        return f"champion: {approved(registry, asked.version, asked.by)}"
+    if asked.command == "rollback":
+        was, now = registry.rollback()
+        return f"champion: version {now.number} is the champion again, in the place of {was.number}"
+    return f"champion: {fetched(registry, asked.version, asked.folder)}"
 
 
 def approved(registry: Registry, number: int, by: str) -> str:
@@ -73,13 +78,11 @@ def fetched(registry: Registry, number: int | None, folder: Path) -> str:
     return f"models of version {version.number} (commit {version.commit[:12]}) are in {folder}"
 
 
-def _list(registry: Registry) -> int:
+def listed(registry: Registry) -> str:
+    """A line for each generation; a star before the champion."""
     champion = registry.champion()
-    for version in registry.versions():
-        print(_line(version, version.number == (champion.number if champion else None)))
-    if champion is None:
-        print("champion: there is none yet", file=sys.stderr)
-    return 0
+    lines = [_line(version, version.number == (champion.number if champion else None)) for version in registry.versions()]
+    return "\n".join(lines if champion else [*lines, "champion: there is none yet"])
 
 
 def _line(version: Version, used: bool) -> str:

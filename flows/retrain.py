@@ -23,12 +23,12 @@ from pydantic import ValidationError
 
 from boig import tracking
 from boig.params import read
-from boig.registry import AGAINST, COMMIT, FEED_NEWEST, FEED_POSTS, GATE, LOCK, Registry, Version
+from boig.registry import AGAINST, COMMIT, FEED_NEWEST, FEED_POSTS, GATE, LOCK, Registry, Version, answering
 from boig.retraining.gate import Check, Verdict
 from boig.retraining.settings import Retraining
 from boig.sections.ingest import Ingest
 from flows import lineage, papers, workspace, worktree
-from flows.stage import USER_MISTAKES
+from flows.stage import USER_MISTAKES, die_with_parent
 from infra.remote import configured
 
 DEPLOYMENTS = Path("infra/prefect.yaml")
@@ -48,6 +48,7 @@ class Landed:
 
 
 @flow(name="retrain", flow_run_name="retrain {settings.profile}")
+@answering()
 def retrain(settings: Retraining) -> State:
     """One retraining, or the news that there is nothing to retrain on."""
     root = Path.cwd()
@@ -138,7 +139,9 @@ def make(place: Path, until: str, run_id: str) -> None:
     command = [sys.executable, "-m", "flows.repro", *(["--pull"] if configured(place) else []), *(["--stage", until] if until else [])]
     env = worktree.environment(place) | {lineage.PARENT_RUN: run_id, "MLFLOW_TRACKING_URI": tracking.uri()}
     said = ""
-    with subprocess.Popen(command, cwd=place, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=place, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=die_with_parent
+    ) as process:
         for line in process.stdout or ():
             if (text := line.rpartition("\r")[2].strip()) and not PROGRESS.search(text):
                 log.info(said := text)

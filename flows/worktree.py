@@ -22,6 +22,8 @@ FOLDER = ".retrain"
 AUTHOR = ("-c", "user.name=boig retraining", "-c", "user.email=retraining@boig.invalid")
 PAPERS = ("params.yaml", "dvc.yaml", "dvc.lock", ".dvc/config")
 """What makes a folder a workspace of DVC."""
+SETTLED = ("params.yaml", "dvc.yaml")
+"""What a retraining fills in."""
 RESULTS = ("params.yaml", "dvc.yaml", "dvc.lock", "metrics")
 
 
@@ -63,9 +65,15 @@ def opened(root: Path, name: str) -> Iterator[Path]:
             shutil.rmtree(place, ignore_errors=True)
             git(root, "worktree", "prune")
             git(root, "worktree", "add", "--force", "-B", f"retrain/{name}", str(place), "HEAD")
+        _unlock(place)
         workspace.share_cache(root, place, scm=True)
         yield place
         remove(root, place)
+
+
+def _unlock(place: Path) -> None:
+    """Remove Git's lock of a worktree, which a killed process has left: nobody else works here."""
+    Path(git(place, "rev-parse", "--absolute-git-dir"), "index.lock").unlink(missing_ok=True)
 
 
 def remove(root: Path, place: Path) -> None:
@@ -101,15 +109,16 @@ def settle(root: Path, place: Path, profile: str, feed: str, changes: dict[str, 
         ValueError: no such profile, or wrong parameters.
         FileNotFoundError: the feed does not exist.
     """
+    git(place, "checkout", "--quiet", git(root, "rev-parse", "HEAD"), "--", *SETTLED)
     params = workspace.overlay(place, profile) if profile else yaml.safe_load((place / "params.yaml").read_text())
     if feed:
         params["ingest"]["feed"] = feed
     for section, keys in changes.items():
         params[section] |= keys
-    dag = yaml.safe_load(git(place, "show", "HEAD:dvc.yaml"))
+    dag = yaml.safe_load((place / "dvc.yaml").read_text())
     params, dag = workspace.with_feed(root, place, params, dag)
     workspace.check(params, f"profiles/{profile}.yaml" if profile else "params.yaml")
-    for name, content in (("params.yaml", params), ("dvc.yaml", dag)):
+    for name, content in zip(SETTLED, (params, dag), strict=True):
         workspace.write(place / name, yaml.safe_dump(content, sort_keys=False))
 
 
