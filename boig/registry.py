@@ -109,7 +109,8 @@ class Registry:
         """
         for version in self.versions():
             if tags.items() <= dict(version.tags).items():
-                self._client.set_registered_model_alias(NAME, CHALLENGER, str(version.number))
+                if (champion := self.champion()) is None or champion.number != version.number:
+                    self._client.set_registered_model_alias(NAME, CHALLENGER, str(version.number))
                 return version
         self._client.log_artifacts(run.run_id, str(papers), PAPERS)
         source = f"{self._client.get_run(run.run_id).info.artifact_uri}/{PAPERS}"
@@ -141,6 +142,8 @@ class Registry:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         self.tag(version, {PREVIOUS: str(before.number) if before else "", APPROVED_BY: by, PROMOTED_AT: now})
         self._client.set_registered_model_alias(NAME, CHAMPION, str(version.number))
+        if (challenger := self.challenger()) and challenger.number == version.number:
+            self._client.delete_registered_model_alias(NAME, CHALLENGER)
 
     def undecided(self) -> Version | None:
         """The newest generation, where it has passed the gate against today's champion and was neither promoted nor rolled back."""

@@ -1,0 +1,188 @@
+"""MLflow's pages in a real browser, as somebody who looks for results opens them; `python -m tests.mlflow_pages` takes pictures of them.
+
+The browser is the system's Chromium, driven by Playwright. Selectors are what a reader sees: names of runs, tabs, headings.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.parse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from playwright.sync_api import Locator, Page, sync_playwright
+
+from boig import tracking
+from tests.faults.servers import Server
+from tests.infra.conftest import free_port
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs" / "mlflow"
+SIZE = {"width": 1400, "height": 900}
+WAIT_MS = 60_000
+"""A page is there after a second on an idle machine."""
+OFFLINE = ("disable-background-networking", "disable-component-update", "disable-sync", "disable-quic", "no-first-run", "disable-gpu")
+NO_ASSISTANT = """
+localStorage.setItem("mlflow.assistant.panelOpen_v1", "false");
+localStorage.setItem("mlflow.assistant.fab.autoOpenedOnFirstLoad_v1", "true");
+"""
+"""The panel that offers a chat takes a quarter of the page."""
+
+
+def browser_path() -> str:
+    """The system's Chromium; empty where there is none."""
+    return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome") or ""
+
+
+@contextmanager
+def served(database: Path, artifacts: Path, folder: Path) -> Iterator[str]:
+    """MLflow's server over a database; its address."""
+    port = free_port()
+    store = f"sqlite:///{database}"
+    env = {
+        "_MLFLOW_SERVER_FILE_STORE": store, "_MLFLOW_SERVER_REGISTRY_STORE": store, "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/", "_MLFLOW_SERVER_ARTIFACT_DESTINATION": str(artifacts),
+        "_MLFLOW_SGI_NAME": "uvicorn", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true",
+    }  # fmt: skip
+    command = [sys.executable, "-m", "uvicorn", "--host=127.0.0.1", f"--port={port}", "mlflow.server.fastapi_app:app"]
+    server = Server("mlflow", command, f"http://127.0.0.1:{port}/health", env, folder)
+    server.begin()
+    try:
+        server.wait()
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.kill()
+
+
+@contextmanager
+def opened() -> Iterator[Page]:
+    """An empty page of a headless browser."""
+    switches = [f"--{name}" for name in OFFLINE] + (["--no-sandbox"] if os.geteuid() == 0 else [])
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=browser_path(), args=switches)
+        page = browser.new_page(viewport=SIZE, device_scale_factor=1)
+        page.set_default_timeout(WAIT_MS)
+        page.add_init_script(NO_ASSISTANT)
+        yield page
+        browser.close()
+
+
+class Pages:
+    """Each method opens a page and returns what shows that it is there."""
+
+    def __init__(self, page: Page, url: str):
+        self.page, self.url = page, url
+        self.client = MlflowClient(url)
+        self.experiment = self.client.get_experiment_by_name(tracking.EXPERIMENT).experiment_id
+
+    def runs(self) -> Locator:
+        """All pipeline runs, their stages unfolded."""
+        self._go(f"experiments/{self.experiment}/runs")
+        self._there(self.page.get_by_text("matching run").first)
+        folded = self.page.locator("[data-component-id*='runnamecellrenderer']")  # the plus before a run that has others under it
+        folded.first.wait_for()
+        for number in range(folded.count()):
+            folded.nth(number).click()
+        return self.page.get_by_role("treegrid").or_(self.page.get_by_role("grid")).first
+
+    def compare(self, first: str, second: str) -> Locator:
+        """Two runs beside each other."""
+        runs = urllib.parse.quote(json.dumps([first, second]))
+        self._go(f"compare-runs?runs={runs}&experiments={urllib.parse.quote(json.dumps([self.experiment]))}")
+        return self._there(self.page.get_by_text("Comparing 2 Runs"))
+
+    def charts(self, run: str, picture: str) -> Locator:
+        """Curves and pictures over steps of a run; the picture of that name."""
+        self._go(f"experiments/{self.experiment}/runs/{run}/model-metrics")
+        return self._there(self.page.get_by_text(picture, exact=True).first)
+
+    def system(self, run: str) -> Locator:
+        """The machine's curves while a pipeline ran."""
+        self._go(f"experiments/{self.experiment}/runs/{run}/system-metrics")
+        return self._there(self.page.get_by_text("cpu_utilization_percentage").first)
+
+    def overview(self, run: str) -> Locator:
+        """Tags, parameters and data sets of a run."""
+        self._go(f"experiments/{self.experiment}/runs/{run}")
+        return self._there(self.page.get_by_text("About this run"))
+
+    def artifact(self, run: str, path: str) -> Locator:
+        """A file of a run, as MLflow shows it."""
+        self._go(f"experiments/{self.experiment}/runs/{run}/artifacts/{path}")
+        return self._there(self.page.get_by_role("heading", name=path).or_(self.page.get_by_text(path).first).first)
+
+    def model(self, name: str, version: int | None = None) -> Locator:
+        """A registered model, or one version of it."""
+        self._go(f"models/{name}" + (f"/versions/{version}" if version else ""))
+        return self._there(self.page.get_by_text(f"Version {version}" if version else "Versions").first)
+
+    def picture(self, path: Path) -> None:
+        """The page as PNG, once it has stopped moving."""
+        self.page.wait_for_timeout(2500)
+        self.page.screenshot(path=path)
+
+    def _go(self, place: str) -> None:
+        self.page.goto("about:blank")  # pages differ behind the #: without this the browser would stay on the one it has
+        self.page.goto(f"{self.url}/#/{place}")
+
+    def _there(self, what: Locator) -> Locator:
+        what.wait_for()
+        return what
+
+
+def newest(client: MlflowClient, experiment: str, stage: str) -> list[Run]:
+    """Runs of a stage that were not restored from the cache, newest first."""
+    return client.search_runs([experiment], f"tags.`dvc.stage` = '{stage}' and tags.cached = 'false'", order_by=["start_time DESC"])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Take pictures of the pages of a project's runs; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mlflow_pages", description="Pictures of MLflow's pages.")
+    parser.add_argument("--database", type=Path, default=ROOT / "mlflow.db", help="of a finished run; by default this project's")
+    parser.add_argument("--out", type=Path, default=DOCS)
+    asked = parser.parse_args(arguments)
+    if not browser_path() or not asked.database.is_file():
+        print(f"pages: needs Chromium and {asked.database}; run `make repro` first", file=sys.stderr)
+        return 1
+    asked.out.mkdir(parents=True, exist_ok=True)
+    database = asked.database.resolve()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        served(database, database.parent / "mlruns", Path(folder)) as url,
+        opened() as page,
+    ):
+        take(Pages(page, url), asked.out)
+    for path in sorted(asked.out.glob("*.png")):  # few colors: a page of text at a third of the bytes
+        subprocess.run([sys.executable, "-c", _FEWER, str(path)], check=True)
+    return 0
+
+
+_FEWER = "import sys; from PIL import Image; p = sys.argv[1]; Image.open(p).convert('RGB').quantize(192).save(p, optimize=True)"
+
+
+def take(pages: Pages, out: Path) -> None:
+    """The pages that the README shows."""
+    aligned, evaluated = (newest(pages.client, pages.experiment, stage)[0] for stage in ("align_boigsd", "evaluate"))
+    parent = aligned.data.tags["mlflow.parentRunId"]
+    method = next(name.partition("/")[0] for name in aligned.data.metrics if "/" in name)
+    pages.runs()
+    pages.picture(out / "runs.png")
+    pages.charts(aligned.info.run_id, f"{method}/panel")
+    pages.picture(out / "curves_and_panel.png")
+    pages.artifact(evaluated.info.run_id, "briefs.json")
+    pages.picture(out / "briefs.png")
+    pages.artifact(evaluated.info.run_id, "report.html")
+    pages.picture(out / "report.png")
+    pages.system(parent)
+    pages.picture(out / "system.png")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
