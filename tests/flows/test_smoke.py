@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import yaml
 
 from boig.params import SECTIONS
 from flows import services
+from tests.flows.nodes import Nodes
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -96,14 +98,25 @@ def progress(place: Path, stage: str) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def servers(project: Path) -> Iterator[dict[str, str]]:
-    """Prefect and Ray, started once: a run that is killed and the one that goes on share them, as on a machine where they always run."""
-    with pytest.MonkeyPatch.context() as patch, services.prefect_server() as api:
+def cluster(project: Path) -> Iterator[Nodes]:
+    with pytest.MonkeyPatch.context() as patch:
         patch.chdir(project)
         patch.setenv("PYTHONPATH", str(project))
-        with services.ray_head() as ray:
-            services.wait_for(api)
-            yield {"PREFECT_API_URL": api, **ray}
+        patch.setenv("RAY_AUTH_MODE", "token")
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        nodes = Nodes(count=2, cpus=3)
+        try:
+            yield nodes
+        finally:
+            nodes.close()
+
+
+@pytest.fixture(scope="module")
+def servers(cluster: Nodes) -> Iterator[dict[str, str]]:
+    """Prefect and Ray, started once: a run that is killed and the one that goes on share them, as on a machine where they always run."""
+    with services.prefect_server() as api:
+        services.wait_for(api)
+        yield {"PREFECT_API_URL": api, **cluster.env}
 
 
 def killed_midway(project: Path, servers: dict[str, str], stage: str, latest_s: float) -> bool:
@@ -130,14 +143,25 @@ def killed_midway(project: Path, servers: dict[str, str], stage: str, latest_s: 
     return False
 
 
+def forget(project: Path, stage: str) -> dict[str, str]:
+    """Have DVC run a stage once more; the bytes that it made, by path."""
+    path = project / ".profiles" / "smoke" / "dvc.lock"
+    lock = yaml.safe_load(path.read_text())
+    made = {out["path"]: out["md5"] for out in lock["stages"].pop(stage)["outs"] if not out["path"].startswith("metrics/")}
+    assert made
+    path.write_text(yaml.safe_dump(lock))
+    shutil.rmtree(project / ".dvc" / "cache" / "runs")  # or DVC restores the stage instead of running it
+    return made
+
+
+def made_by(project: Path, stage: str) -> dict[str, str]:
+    outs = yaml.safe_load((project / ".profiles" / "smoke" / "dvc.lock").read_text())["stages"][stage]["outs"]
+    return {out["path"]: out["md5"] for out in outs if not out["path"].startswith("metrics/")}
+
+
 @pytest.mark.parametrize("stage", SECTIONS)
 def test_a_stage_that_is_killed_completes_with_the_same_bytes(project: Path, servers: dict[str, str], stage: str):
-    place = project / ".profiles" / "smoke"
-    lock = yaml.safe_load((place / "dvc.lock").read_text())
-    before = {out["path"]: out["md5"] for out in lock["stages"].pop(stage)["outs"] if not out["path"].startswith("metrics/")}
-    assert before
-    (place / "dvc.lock").write_text(yaml.safe_dump(lock))
-    shutil.rmtree(project / ".dvc" / "cache" / "runs")  # or DVC restores the stage instead of running it
+    before = forget(project, stage)
     seconds = json.loads((project / "metrics" / "smoke" / "run.json").read_text())["stages"][stage]
 
     # A third of the time that it took, which other tests may have stretched; where it ended before that, again and earlier.
@@ -145,5 +169,27 @@ def test_a_stage_that_is_killed_completes_with_the_same_bytes(project: Path, ser
 
     done = repro(project, servers)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
-    after = yaml.safe_load((place / "dvc.lock").read_text())["stages"][stage]["outs"]
-    assert {out["path"]: out["md5"] for out in after if not out["path"].startswith("metrics/")} == before
+    assert made_by(project, stage) == before
+
+
+@pytest.mark.parametrize("stage", ["verbalize", "align_boigsd"])
+def test_a_node_that_dies_costs_time_and_nothing_else(project: Path, servers: dict[str, str], cluster: Nodes, stage: str):
+    before = forget(project, stage)
+    running = subprocess.Popen(
+        COMMAND,
+        cwd=project,
+        env=environment() | servers,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert running.stdout is not None
+    assert any(f"Running stage '{stage}'" in line for line in running.stdout)
+    time.sleep(json.loads((project / "metrics" / "smoke" / "run.json").read_text())["stages"][stage] / 3)
+    killed = cluster.kill_a_busy_one()
+    said = running.stdout.read()
+    assert running.wait() == 0, said[-4000:]
+    assert made_by(project, stage) == before
+    assert killed, "nothing worked on any node"
+    cluster.mend()

@@ -1,0 +1,67 @@
+"""A Ray cluster of several nodes on this machine, of which one can be killed."""
+
+import os
+import time
+from contextlib import suppress
+
+import psutil
+from ray.cluster_utils import Cluster
+
+from boig.cluster import OBJECT_STORE_BYTES
+
+BUSY_S = 300
+"""A stage is at work on some node after some seconds."""
+IDLE = ("ray::IDLE", "ray::DashboardAgent", "ray::RuntimeEnvAgent", "ray::_StatsActor", "ray::AutoscalingRequester")
+"""Starts of the names of processes that do nothing which would be missed."""
+
+
+class Nodes:
+    """A head that computes nothing, where drivers are, and nodes that compute, each with its own raylet, object store and workers.
+
+    Only who has the token of `RAY_AUTH_TOKEN` may use it.
+    """
+
+    def __init__(self, count: int, cpus: int):
+        self._cpus = cpus
+        self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": OBJECT_STORE_BYTES})
+        self._nodes = [self._add() for _ in range(count)]
+        self._cluster.wait_for_nodes()
+
+    @property
+    def env(self) -> dict[str, str]:
+        """Of a client."""
+        return {"RAY_ADDRESS": self._cluster.address, **{name: os.environ[name] for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")}}
+
+    def kill_a_busy_one(self) -> bool:
+        """`kill -9` of a node's processes, once something works there; whether something did."""
+        end = time.monotonic() + BUSY_S
+        while time.monotonic() < end:
+            for node in self._nodes:
+                if self._works(node):
+                    self._cluster.remove_node(node, allow_graceful=False)
+                    self._nodes.remove(node)
+                    return True
+            time.sleep(0.1)
+        return False
+
+    def mend(self) -> None:
+        """A new node for the one that was killed."""
+        self._nodes.append(self._add())
+        self._cluster.wait_for_nodes()
+
+    def close(self) -> None:
+        """End all nodes."""
+        self._cluster.shutdown()
+
+    def _add(self):
+        return self._cluster.add_node(num_cpus=self._cpus, object_store_memory=OBJECT_STORE_BYTES)
+
+    def _works(self, node) -> bool:
+        """Whether a worker of the node has used a second of a core for the code it was given."""
+        (raylet,) = node.all_processes["raylet"]
+        for process in psutil.Process(raylet.process.pid).children(recursive=True):
+            with suppress(psutil.Error):
+                name = (process.cmdline() or [""])[0]
+                if name.startswith("ray::") and not name.startswith(IDLE) and sum(process.cpu_times()[:2]) > 1:
+                    return True
+        return False
