@@ -64,7 +64,7 @@ def retrain(settings: Retraining) -> State:
         run = tracking.start(tracking.uri(), f"retraining ({settings.profile or 'default'})", lineage.code_tags())
         prepare(settings, root, place, champion)
         make(place, settings.until, run.run_id)
-        commit = keep(place, f"Retraining on {landed.posts:,} posts up to {landed.newest:%Y-%m-%d}")
+        commit = keep(place, f"Retraining on {landed.posts:,} posts up to {landed.newest:%Y-%m-%d}", settings.push_to)
         verdict = compare(settings, place, champion)
         version = register(run, place, commit, landed, champion, verdict)
     return Completed(message=decide(registry, version, champion, verdict, approval=settings.approval))
@@ -150,15 +150,18 @@ def make(place: Path, until: str, run_id: str) -> None:
 
 
 @task(name="push and commit", retries=3, retry_delay_seconds=[10, 30, 60])
-def keep(place: Path, message: str) -> str:
-    """Models and data to the remote, where there is one; then parameters, lock and metrics into the branch. The commit.
+def keep(place: Path, message: str, push_to: str) -> str:
+    """Models and data to DVC's remote, where there is one; parameters, lock and metrics into the branch; that to Git's remote. The commit.
 
     Raises:
-        ConnectionError: the remote does not take them.
+        ConnectionError: a remote does not take them.
     """
     if configured(place) and (done := worktree.dvc(place, "push")).returncode:
         raise ConnectionError(f"dvc push: {(done.stderr.strip().splitlines() or ['failed'])[-1]}; see `make doctor`")
-    return worktree.commit(place, message)
+    commit = worktree.commit(place, message)
+    if push_to:
+        worktree.push(place, push_to)
+    return commit
 
 
 @task(name="ask the gate")

@@ -33,7 +33,8 @@ def git(root: Path, *arguments: str) -> str:
     Raises:
         ValueError: it failed; with its last line.
     """
-    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
+    env = os.environ | {"GIT_TERMINAL_PROMPT": "0"}  # nobody is there to be asked for a password
+    done = subprocess.run(["git", *arguments], cwd=root, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ValueError(f"git {arguments[0]}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
     return done.stdout.strip()
@@ -122,12 +123,31 @@ def settle(root: Path, place: Path, profile: str, feed: str, changes: dict[str, 
         workspace.write(place / name, yaml.safe_dump(content, sort_keys=False))
 
 
+def fetch(root: Path, at: str) -> None:
+    """Have a commit here, which another machine may have pushed.
+
+    Raises:
+        ValueError: neither here nor at a remote.
+    """
+    if _known(root, at):
+        return
+    with suppress(ValueError):  # no remote, or it is away
+        git(root, "fetch", "--quiet", "--all")
+    if not _known(root, at):
+        raise ValueError(f"commit {at[:12]} is not in this checkout, nor at its Git remotes; `push_to` of retraining has it pushed")
+
+
+def _known(root: Path, at: str) -> bool:
+    return subprocess.run(["git", "cat-file", "-e", f"{at}^{{commit}}"], cwd=root, capture_output=True, check=False).returncode == 0
+
+
 def outputs(root: Path, at: str) -> set[str]:
     """Paths that a commit's dvc.lock names.
 
     Raises:
         ValueError: no such commit.
     """
+    fetch(root, at)
     lock = yaml.safe_load(git(root, "show", f"{at}:dvc.lock"))
     return {out["path"] for stage in lock["stages"].values() for out in stage.get("outs", [])}
 
@@ -145,6 +165,7 @@ def restore(root: Path, at: str, names: Sequence[str], target: Path) -> None:
         ValueError: no such commit.
         FileNotFoundError: an output is neither in the cache nor in the remote.
     """
+    fetch(root, at)
     for name in (*PAPERS, *git(root, "ls-tree", "-r", "--name-only", at, "metrics").splitlines()):
         workspace.write(target / name, git(root, "show", f"{at}:{name}") + "\n")
     workspace.share_cache(root, target, scm=False)
@@ -162,6 +183,18 @@ def commit(place: Path, message: str) -> str:
     if git(place, "status", "--porcelain", "--untracked-files=no"):
         git(place, *AUTHOR, "commit", "--quiet", "--no-verify", "-m", message)
     return git(place, "rev-parse", "HEAD")
+
+
+def push(place: Path, remote: str) -> None:
+    """Push the worktree's branch; what an earlier try of the same retraining has pushed is replaced.
+
+    Raises:
+        ConnectionError: the remote does not take it.
+    """
+    try:
+        git(place, "push", "--quiet", "--force", remote, "HEAD")
+    except ValueError as error:
+        raise ConnectionError(f"{error}; `push_to: {remote}` must be a Git remote that this user may push to without being asked") from None
 
 
 def environment(place: Path) -> dict[str, str]:

@@ -35,6 +35,9 @@ class Retraining(Section):
     """Whether BoigLLM starts from the champion's weights instead of the profile's base."""
     approval: bool
     """Whether a person has to approve what has passed the gate."""
+    push_to: str
+    """Git remote that the retraining's branch is pushed to, as `origin`; empty: none. The commit names the models: where it is on one disk
+    alone, that disk is what a generation hangs on."""
     guards: Guards
     canary_posts: Count
     """Held-out posts on which each mark is tried."""

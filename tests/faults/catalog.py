@@ -209,6 +209,10 @@ def unpoison(world: World) -> None:
     world.land(MORE)
 
 
+def no_remote(world: World) -> None:
+    world.remote.rename(world.away)
+
+
 def nothing(_: World, __: Running) -> None:
     pass
 
@@ -241,6 +245,7 @@ FAULTS = (
     Fault("S3 down, and no cache", no_s3, "before flows.worktree.restore", before=no_cache, told="models of commit .* dvc pull"),
     Fault("wrong S3 keys", nothing, env=(("AWS_SECRET_ACCESS_KEY", "wrong"),), told="dvc pu"),
     Fault("no such bucket", nothing, env=(("BOIG_DVC_URL", "s3://nowhere/cache"),), told="dvc pu"),
+    Fault("Git's remote is away", nothing, before=no_remote, told="git push: .*push_to: origin"),
     Fault("MLflow down at the start", nothing, before=lambda world: world.mlflow.kill(), told="MLFLOW_TRACKING_URI=.* does not answer"),
     Fault("MLflow down at registration", no_mlflow, "before boig.registry.Registry.register", told="MLflow"),
     Fault("MLflow down at promotion", no_mlflow, "before boig.registry.Registry.promote", told="MLflow"),

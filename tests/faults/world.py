@@ -104,14 +104,15 @@ class World:
             "BOIG_DVC_URL": "s3://dvc/cache", "DO_NOT_TRACK": "1", "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
             "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",  # tried again for half a minute, not for four
         }  # fmt: skip
-        self.settings = folder / "settings.yaml"
+        self.settings, self.remote = folder / "settings.yaml", folder / "remote.git"
+        self.away = folder / "away.git"
 
     def begin(self) -> None:
         """Start the servers, make the project and its first generation."""
         for server in (self.s3, self.mlflow, self.prefect):
             server.begin()
         self._make_project()
-        settings = read_settings(None).model_copy(update={"feed": str(self.feed), "approval": False})
+        settings = read_settings(None).model_copy(update={"feed": str(self.feed), "approval": False, "push_to": "origin"})
         self.settings.write_text(yaml.safe_dump(Retraining.model_dump(settings, mode="json")))
         for server in (self.s3, self.mlflow, self.prefect):
             server.wait()
@@ -128,6 +129,8 @@ class World:
         """Bring back whatever a fault has taken away."""
         for server in (self.s3, self.mlflow, self.prefect):
             server.up()
+        if self.away.exists():
+            self.away.rename(self.remote)
 
     def start(self, point: str = "", **env: str) -> Running:
         """Start a retraining, held at a point where one is named."""
@@ -173,12 +176,12 @@ class World:
         return champion
 
     def stored(self, version: Version) -> list[dict]:
-        """What stages made of a generation, from the store alone, by its commit's lock.
+        """What stages made of a generation, from S3 and Git's remote alone: this disk may be lost.
 
         Raises:
             AssertionError: something is not there, or has other bytes.
         """
-        lock = yaml.safe_load(worktree.git(self.project, "show", f"{version.commit}:dvc.lock"))
+        lock = yaml.safe_load(worktree.git(self.remote, "show", f"{version.commit}:dvc.lock"))
         found = []
         for out in (out for stage in lock["stages"].values() for out in stage["outs"] if not out["path"].startswith("metrics/")):
             content = self._object(out["md5"])
@@ -220,3 +223,5 @@ class World:
         worktree.git(self.project, "init", "--quiet", "--initial-branch=main")
         worktree.git(self.project, "add", "--force", ".")
         worktree.git(self.project, *worktree.AUTHOR, "commit", "--quiet", "-m", "first")
+        worktree.git(self.folder, "init", "--quiet", "--bare", str(self.remote))
+        worktree.git(self.project, "remote", "add", "origin", str(self.remote))

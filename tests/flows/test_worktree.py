@@ -91,8 +91,38 @@ def test_what_was_lost_is_told_with_the_commit(project: Path, tmp_path: Path) ->
             file.unlink()
     with pytest.raises(FileNotFoundError, match=rf"models of commit {commit[:12]}: .*is the remote the one they were pushed to\?"):
         worktree.restore(project, commit, ["data/posts"], tmp_path / "back")
-    with pytest.raises(ValueError, match="git "):
+    with pytest.raises(ValueError, match="commit 000000000000 is not in this checkout, nor at its Git remotes"):
         worktree.outputs(project, "0" * 40)
+
+
+def test_a_pushed_commit_is_known_elsewhere(project: Path, tmp_path: Path) -> None:
+    worktree.git(tmp_path, "init", "--quiet", "--bare", "remote.git")
+    worktree.git(project, "remote", "add", "origin", str(tmp_path / "remote.git"))
+    worktree.git(project, "push", "--quiet", "origin", "HEAD")
+    worktree.git(tmp_path, "clone", "--quiet", "--branch", "main", "remote.git", "elsewhere")
+    with worktree.opened(project, "one") as place:
+        worktree.settle(project, place, "small", "../feed", {})
+        assert worktree.dvc(place, "repro").returncode == 0
+        worktree.commit(place, "of a try that was killed")
+        worktree.push(place, "origin")
+        worktree.git(place, *worktree.AUTHOR, "commit", "--quiet", "--amend", "-m", "of the try that came to its end")
+        worktree.push(place, "origin")
+        commit = worktree.git(place, "rev-parse", "HEAD")
+        with pytest.raises(ConnectionError, match=r"git push: .*`push_to: nowhere` must be a Git remote"):
+            worktree.push(place, "nowhere")
+    assert worktree.outputs(tmp_path / "elsewhere", commit) == {"data/posts", "metrics/ingest.json"}
+
+
+def test_what_a_killed_run_has_settled_and_committed_is_settled_anew(project: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), worktree.opened(project, "one") as place:  # noqa: PT012 - killed after its commit
+        worktree.settle(project, place, "small", "../feed", {})
+        assert worktree.dvc(place, "repro").returncode == 0
+        before = worktree.commit(place, "retraining one")
+        Path(worktree.git(place, "rev-parse", "--absolute-git-dir"), "index.lock").touch()
+        raise KeyboardInterrupt
+    with worktree.opened(project, "one") as place:
+        worktree.settle(project, place, "small", "../feed", {})
+        assert worktree.commit(place, "retraining one") == before, "there is nothing new to commit"
 
 
 def test_a_worktree_that_was_left_is_taken_up_again(project: Path) -> None:
