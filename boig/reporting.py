@@ -20,7 +20,7 @@ class Reporter(Protocol):
         """A file, or a folder with all that is in it."""
 
     def table(self, name: str, rows: list[dict]) -> None:
-        """Rows with equal keys, to look at side by side."""
+        """Rows with equal keys, to look at side by side; a value may be a picture, uint8 (H, W, 3)."""
 
     def flush(self) -> None:
         """Write out what is still buffered. The flow machinery calls it at the end of a run and of each Ray Train worker."""

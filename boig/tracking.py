@@ -1,4 +1,4 @@
-"""The only door to MLflow: one parent run per pipeline run, a child per stage, curves, pictures and lineage.
+"""The door to MLflow's runs: one parent per pipeline run, a child per stage, curves, pictures and lineage.
 
 SQLite and a local folder by default, a server by `MLFLOW_TRACKING_URI`. A tracking server that dies in the middle of a training costs its
 curves, never the training: writes are tried again for a while, then one warning is given and the rest is dropped.
@@ -79,8 +79,8 @@ class Run:
             self._try(lambda client: client.log_artifact(self.run_id, str(path)))
 
     def table(self, name: str, rows: list[dict]) -> None:
-        """Rows with equal keys."""
-        columns = {key: [row[key] for row in rows] for key in rows[0]} if rows else {}
+        """Rows with equal keys. A picture in it, uint8 (H, W, 3), is stored as two objects: few rows."""
+        columns = {key: [_in_table(row[key]) for row in rows] for key in rows[0]} if rows else {}
         self._try(lambda client: client.log_table(self.run_id, columns, artifact_file=f"{name}.json"))
 
     def flush(self) -> None:
@@ -198,6 +198,14 @@ def newest(tracking_uri: str, tags: dict[str, str]) -> str:
     query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
     found = client.search_runs([connect(tracking_uri)], query, max_results=1, order_by=["start_time DESC"])
     return found[0].info.run_id if found else ""
+
+
+def _in_table(value: object) -> object:
+    if not isinstance(value, np.ndarray):
+        return value
+    from mlflow import Image  # takes a second to import, and most runs have no table of pictures
+
+    return Image(value)
 
 
 @lru_cache

@@ -20,6 +20,7 @@ from boig.language.prompts import picture_prompt
 from boig.reporting import Reporter
 from tasks.evaluate.held_out import Held
 from tasks.evaluate.methods import STEERED, WANTED
+from tasks.evaluate.paint import from_png
 from tasks.evaluate.tabulate import Kept, Scores
 
 STAGES = ("simulate", "ingest", "verbalize", "train_boigllm", "train_reward", "align_boigsd")
@@ -89,6 +90,23 @@ def briefs_table(held: Sequence[Held], kept: Mapping[str, Mapping[str, Kept]], s
                     }
                 )  # fmt: skip
     return pa.Table.from_pylist(rows, schema=_BRIEFS)
+
+
+def brief_rows(
+    held: Sequence[Held], rows: Sequence[int], kept: Mapping[str, Mapping[str, Kept]], pictures: Mapping[str, bytes], scores: Scores
+) -> list[dict]:
+    """The briefs `rows` with each method's picture and what reward and judge say of it, to look at side by side."""
+    found = []
+    for i in rows:
+        for name, by_bucket in kept.items():
+            key = (by_bucket.get(WANTED) or by_bucket[""]).keys[i]
+            found.append(
+                {
+                    "caption": _label(held[i]), "method": tables.METHODS[name], "prompt": scores[key].get("prompt", ""),
+                    "picture": from_png(pictures[key]), "reward": float(scores[key]["reward"]), "judge": float(scores[key]["judge"]),
+                }
+            )  # fmt: skip
+    return found
 
 
 def model_card(findings: Findings, base: str, revision: str) -> str:

@@ -37,6 +37,8 @@ from tasks.evaluate.tabulate import Kept, Scores, Table, real_key, tabulate
 
 BOIGLLM, REWARD, JUDGE, ADAPTERS = Path("models/boigllm"), Path("models/reward"), Path("models/judge"), Path("models/boigsd")
 LAW, METRICS, REPORTS = Path("data/feed/truth/law.json"), Path("metrics"), Path("reports")
+IN_TABLE = 4
+"""Briefs whose pictures are in the table that MLflow shows: two objects in the store for each."""
 _TABLES = (POSTS.path, PICTURES.path, VERBALIZED.path)
 
 
@@ -180,6 +182,7 @@ def conclude(section: Evaluate, on: Ground, scratch: Path, report: Reporter) -> 
     card = publish.model_card(findings, section.drawing.base, section.drawing.revision)
     path = publish.publish(findings, publish.briefs_table(on.held, kept, scores), card, REPORTS, scratch, report)
     report.table("methods", [{"method": name} | _numbers(metrics[name]) for name in kept])
+    report.table("briefs", publish.brief_rows(on.held, _shown(section, on)[:IN_TABLE], kept, pictures, scores))
     shutil.rmtree(scratch)
     return metrics | {"made": f"{len(kept)} methods on {len(on.held)} held-out briefs, see {path}"}
 
@@ -217,8 +220,7 @@ def _findings(
     px: int,
     runs: dict[str, list[dict]],
 ) -> Findings:
-    rows = np.random.default_rng([section.seed, 2]).permutation(len(on.held))[: section.shown].tolist()
-    methods, buckets = publish.grids(on.held, kept, pictures, sorted(rows))
+    methods, buckets = publish.grids(on.held, kept, pictures, _shown(section, on))
     words = "share of the caption’s checkable words (products, colors, patterns) seen by the verbalizer"
     return Findings(
         metrics=publish.read_metrics(METRICS) | {"evaluate": metrics}, looks=runs, grid=methods, buckets=buckets,
@@ -226,6 +228,11 @@ def _findings(
         text_score=words if section.text_score.kind == "words" else f"cosine of {section.text_score.model}",
         accounts=len({h.brief.account for h in on.held}),
     )  # fmt: skip
+
+
+def _shown(section: Evaluate, on: Ground) -> list[int]:
+    """Numbers of the briefs that people look at."""
+    return sorted(np.random.default_rng([section.seed, 2]).permutation(len(on.held))[: section.shown].tolist())
 
 
 def _looks(scratch: Path) -> dict[str, list[dict]]:

@@ -33,6 +33,7 @@ def test_a_pipeline_and_its_stage_are_recorded(uri: str, tmp_path: Path):
     run.picture("panel", np.zeros((4, 4, 3), np.uint8), step=3)
     run.picture("sheet", np.zeros((4, 4, 3), np.uint8))
     run.table("rows", [{"prompt": "a cup", "reward": 1.0}, {"prompt": "a shoe", "reward": 2.0}])
+    run.table("seen", [{"prompt": "a cup", "picture": np.zeros((4, 4, 3), np.uint8)}])
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "a.txt").write_text("a")
     run.artifact(tmp_path / "folder")
@@ -51,7 +52,7 @@ def test_a_pipeline_and_its_stage_are_recorded(uri: str, tmp_path: Path):
     assert [d.dataset.digest for d in found.inputs.dataset_inputs] == ["0123456789abcdef0123456789abcdef.dir"]
     assert len(client.get_metric_history(run.run_id, "loss")) == 450
     names = {entry.path for entry in client.list_artifacts(run.run_id)}
-    assert {"images", "pictures", "rows.json", "folder"} <= names
+    assert {"images", "pictures", "rows.json", "seen.json", "table_images", "folder"} <= names
     assert tracking.children(parent) == {"ingest": tracking.Run(uri, run.run_id)}
     assert tracking.newest(uri, {"dvc.stage": "ingest"}) == run.run_id
     assert tracking.newest(uri, {"dvc.stage": "evaluate"}) == ""
