@@ -106,6 +106,7 @@ class World:
         }  # fmt: skip
         self.settings, self.remote = folder / "settings.yaml", folder / "remote.git"
         self.away = folder / "away.git"
+        self._started: list[Running] = []
 
     def begin(self) -> None:
         """Start the servers, make the project and its first generation."""
@@ -121,7 +122,10 @@ class World:
         assert first.code == 0, first.log[-4000:]
 
     def close(self) -> None:
-        """End the servers."""
+        """End the servers, and retrainings that are still held."""
+        for running in self._started:
+            if running.process.poll() is None:
+                running.signal(signal.SIGKILL, group=True)
         for server in (self.s3, self.mlflow, self.prefect):
             server.kill()
 
@@ -135,7 +139,9 @@ class World:
     def start(self, point: str = "", **env: str) -> Running:
         """Start a retraining, held at a point where one is named."""
         number = len(list(self.folder.glob("run-*")))
-        return Running(self.project, self.env | env, self.settings, point, self.folder / f"run-{number:03d}")
+        running = Running(self.project, self.env | env, self.settings, point, self.folder / f"run-{number:03d}")
+        self._started.append(running)
+        return running
 
     def retrain(self) -> Ended:
         """One retraining, to its end."""
