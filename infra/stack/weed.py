@@ -13,8 +13,8 @@ OPTIONS = (
     *("-master.telemetry=false", "-master.volumeSizeLimitMB=1024", "-volume.max=0"),
     *("-master.electionTimeout=1s", "-master.heartbeatInterval=100ms"),
 )
-"""Beside addresses and files. Filer and master speak gRPC alone, which wants a certificate; no door but S3's takes part in S3. The one master
-waits no longer than it must for others to vote: by default a server that was killed is back after 16 to 22 seconds, so after four."""
+"""Beside addresses and files. Filer and master speak gRPC alone, which wants a certificate; no door but S3's takes part in S3.
+The one master does not wait long for others to vote: by default a server that was killed is back after 16 to 22 seconds, so after four."""
 
 
 def program() -> str:
