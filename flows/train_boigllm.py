@@ -1,5 +1,6 @@
 """`python -m flows.train_boigllm`: BoigLLM on Ray Train, its descriptions of held-out posts on Ray Data, and its metrics."""
 
+from functools import partial
 from pathlib import Path
 
 from prefect import flow, task
@@ -29,8 +30,9 @@ def evaluate(section: TrainBoigllm, folder: Path, report: Reporter) -> dict:
     """Describe held-out posts by each method, and score them. One step: the descriptions are not for Prefect."""
     rows = tasks.questions(section)
     workers = section.decoding.workers
-    answers = {
-        name: map_batches(
+
+    def described(name: str, shots: int | None) -> list[dict]:
+        return map_batches(
             rows,
             tasks.Describer,
             {"section": section, "folder": folder, "shots": shots},
@@ -40,8 +42,8 @@ def evaluate(section: TrainBoigllm, folder: Path, report: Reporter) -> dict:
             gpus_per_worker=section.resources.gpus,
             label=f"describe by {name}",
         )
-        for name, shots in tasks.methods(section).items()
-    }
+
+    answers = {name: tasks.kept(folder, name, rows, partial(described, name, shots)) for name, shots in tasks.methods(section).items()}
     return tasks.score(section, answers, report)
 
 

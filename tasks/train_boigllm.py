@@ -7,7 +7,7 @@ before the metrics.
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -145,6 +145,24 @@ class Describer:
             drawn = draw(*asked, draws=use.draws, temperature=use.temperature, batch_size=use.batch_size, shots=self._shots)
             best = [consensus(d.verbalizations, d.odds) for d in drawn]
         return [{**row, "verbalization": v.to_json()} for row, v in zip(rows, best, strict=True)]
+
+
+def kept(folder: Path, name: str, rows: list[dict], make: Callable[[], list[dict]]) -> list[dict]:
+    """A method's answers, made once: with a pretrained base they take half an hour a method, which a kill would cost again.
+
+    Args:
+        folder: of the stage's progress.
+        name: of the method.
+        rows: of `questions`.
+        make: gives rows of `Describer`.
+    """
+    path = folder / "answers" / f"{name}.json"
+    if not path.is_file():
+        path.parent.mkdir(exist_ok=True)
+        draft = path.with_suffix(".part")
+        draft.write_text(json.dumps([row["verbalization"] for row in make()]))
+        os.replace(draft, path)
+    return [{**row, "verbalization": text} for row, text in zip(rows, json.loads(path.read_text()), strict=True)]
 
 
 def worked_examples(train: Sequence[examples.Example], count: int, seed: int) -> tuple[Shot, ...]:

@@ -128,6 +128,21 @@ def test_the_untuned_base_with_worked_examples(here):
     assert len(tasks.Describer(pretrained, here / "progress", 3)(tasks.questions(pretrained)[:2])) == 2
 
 
+def test_a_methods_answers_are_made_once(tmp_path):
+    rows, made = [{"split": "val"}, {"split": "test_time"}], []
+
+    def make():
+        made.append(1)
+        return [{**row, "verbalization": f"seen {i}"} for i, row in enumerate(rows)]
+
+    first = tasks.kept(tmp_path, "boigllm", rows, make)
+    assert tasks.kept(tmp_path, "boigllm", rows, make) == first == make()
+    assert len(made) == 2, "once by `kept`, once here"
+    with pytest.raises(ZeroDivisionError):
+        tasks.kept(tmp_path, "zero_shot", rows, lambda: 1 / 0)
+    assert tasks.kept(tmp_path, "zero_shot", rows, make) == first
+
+
 def test_an_adapter_that_is_not_merged_names_its_base(here, tmp_path):
     base = str(here / "progress/model")
     section = SECTION.model_copy(
