@@ -219,6 +219,7 @@ class World:
             else:
                 shutil.copy(source, target)
         (self.project / "tasks").mkdir()
+        shutil.copy(ROOT / "tasks" / "__init__.py", self.project / "tasks")  # else the project's own `tasks` would go before this one
         shutil.copy(HERE / "stand_in_gate.py", self.project / "tasks" / "retrain.py")
         shutil.copy(HERE / "stand_in.py", self.project / "stand_in.py")
         dag = yaml.safe_load((ROOT / "dvc.yaml").read_text())

@@ -11,7 +11,7 @@ from tests.faults.drill import suffer, unended
 from tests.faults.world import World
 
 pytestmark = pytest.mark.slow
-CHOSEN = {"kill -9 after the commit", "kill -9 of all processes in stage train_reward", "two triggers at once", "poisoned posts"}
+CHOSEN = {"kill -9 after the commit", "two triggers at once", "poisoned posts"}
 
 
 @pytest.fixture(scope="module")
