@@ -11,7 +11,8 @@ import time
 import urllib.error
 import urllib.request
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +21,7 @@ import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 from tenacity import RetryError, Retrying, stop_after_delay, wait_exponential
 
@@ -31,6 +33,8 @@ FLUSH_SECONDS = 5.0
 """Longest time that a curve point stays in the buffer while others arrive."""
 GIVE_UP_SECONDS = 30.0
 """How long one write is tried again before tracking is given up for this process."""
+SYSTEM_SAMPLE_S = 10
+"""Between two points of the machine's curves."""
 MAX_TAG = 5000
 """Characters of a tag value; MLflow's limit."""
 
@@ -182,6 +186,17 @@ def start(tracking_uri: str, name: str, tags: dict[str, str]) -> Run:
     experiment = connect(tracking_uri)
     run = _client(tracking_uri).create_run(experiment, tags={**tags, MLFLOW_RUN_NAME: name}, run_name=name)
     return Run(tracking_uri, run.info.run_id)
+
+
+@contextmanager
+def system_metrics(run: Run) -> Iterator[None]:
+    """CPU, memory, disk, network and GPU of this machine as curves of a run, for as long as the context lives."""
+    monitor = SystemMetricsMonitor(run.run_id, sampling_interval=SYSTEM_SAMPLE_S, tracking_uri=run.uri)
+    monitor.start()
+    try:
+        yield
+    finally:
+        monitor.finish()
 
 
 def children(parent: Run) -> dict[str, Run]:

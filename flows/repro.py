@@ -125,7 +125,7 @@ def _reproduce(root: Path, place: Path, profile: str, *targets: str, pull: bool)
             env |= stack.enter_context(services.ray_head())
             env |= {key: value for key, value in os.environ.items() if key.startswith("RAY_AUTH_")}  # Ray sets them as it starts
         services.wait_for(env["PREFECT_API_URL"])
-        with services.system_metrics(parent):
+        with tracking.system_metrics(parent):
             outcome = _dvc(place, env, *(["--pull"] if pull else []), *targets)
     lineage.finish_pipeline(parent, place, outcome.did, failed=outcome.code != 0)
     if outcome.code == 0:

@@ -14,21 +14,15 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psutil
 
 from flows.stage import die_with_parent
 
-if TYPE_CHECKING:
-    from boig.tracking import Run
-
 SERVER_START_S = 180
 """A Prefect server is up after half a minute on a busy machine."""
 SAMPLE_S = 2.0
 """Between two looks at the memory."""
-SYSTEM_SAMPLE_S = 10
-"""Between two points of the system's curves."""
 
 
 @contextmanager
@@ -97,19 +91,6 @@ def ray_head() -> Iterator[dict[str, str]]:
         yield {"RAY_ADDRESS": ray.get_runtime_context().gcs_address, **access}
     finally:
         ray.shutdown()
-
-
-@contextmanager
-def system_metrics(run: "Run") -> Iterator[None]:
-    """CPU, memory, disk, network and GPU of this machine as curves of a run, for as long as the context lives."""
-    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
-
-    monitor = SystemMetricsMonitor(run.run_id, sampling_interval=SYSTEM_SAMPLE_S, tracking_uri=run.uri)
-    monitor.start()
-    try:
-        yield
-    finally:
-        monitor.finish()
 
 
 class PeakMemory:

@@ -12,7 +12,7 @@ from playwright.sync_api import Locator
 
 from boig import tracking
 from boig.registry import AGAINST, COMMIT, FEED_POSTS, GATE, LOCK, NAME, Registry
-from flows import lineage, services
+from flows import lineage
 from tests import mlflow_pages
 from tests.mlflow_pages import Pages
 
@@ -27,7 +27,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
-        patch.setattr(services, "SYSTEM_SAMPLE_S", 1)
+        patch.setattr(tracking, "SYSTEM_SAMPLE_S", 1)
         for number in (1, 2):
             generation(folder, number)
     return folder
@@ -35,7 +35,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def generation(folder: Path, number: int) -> None:
     parent = lineage.start_pipeline()
-    with services.system_metrics(parent):
+    with tracking.system_metrics(parent):
         child = parent.child("align_boigsd", {"dvc.stage": "align_boigsd", "cached": "false", "dvc.dep.models/reward": f"{number:032x}"})
         child.inputs({"models/reward": f"{number:032x}"})
         child.params({"align_boigsd.seed": number})
