@@ -72,7 +72,7 @@ stack-stop: $(STAMP) ## Stop it; its data stay in .stack
 doctor: $(STAMP) ## What is installed, what runs, who may get in, and what to do where something is wrong
 	.venv/bin/python -m infra.doctor
 
-faults: $(STAMP) ## Some forty things that go wrong in a retraining, one after the other; half an hour, to metrics/faults.json
+faults: $(STAMP) ## Some forty things that go wrong in a retraining, one after the other, to metrics/faults.json; an hour or more
 	.venv/bin/python -m tests.faults
 
 base: $(STAMP) ## Train the small models of base/ again: make base [DEVICE=cuda]; an hour and a half on 2 cores

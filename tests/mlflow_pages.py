@@ -7,7 +7,6 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import urllib.parse
@@ -17,11 +16,11 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from PIL import Image
 from playwright.sync_api import Locator, Page, sync_playwright
 
 from boig import tracking
-from tests.faults.servers import Server
-from tests.infra.conftest import free_port
+from tests.faults import servers
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs" / "mlflow"
@@ -44,19 +43,11 @@ def browser_path() -> str:
 @contextmanager
 def served(database: Path, artifacts: Path, folder: Path) -> Iterator[str]:
     """MLflow's server over a database; its address."""
-    port = free_port()
-    store = f"sqlite:///{database}"
-    env = {
-        "_MLFLOW_SERVER_FILE_STORE": store, "_MLFLOW_SERVER_REGISTRY_STORE": store, "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
-        "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/", "_MLFLOW_SERVER_ARTIFACT_DESTINATION": str(artifacts),
-        "_MLFLOW_SGI_NAME": "uvicorn", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true",
-    }  # fmt: skip
-    command = [sys.executable, "-m", "uvicorn", "--host=127.0.0.1", f"--port={port}", "mlflow.server.fastapi_app:app"]
-    server = Server("mlflow", command, f"http://127.0.0.1:{port}/health", env, folder)
+    server, url = servers.mlflow(folder, {}, database, str(artifacts))
     server.begin()
     try:
         server.wait()
-        yield f"http://127.0.0.1:{port}"
+        yield url
     finally:
         server.kill()
 
@@ -160,11 +151,8 @@ def main(arguments: list[str] | None = None) -> int:
     ):
         take(Pages(page, url), asked.out)
     for path in sorted(asked.out.glob("*.png")):  # few colors: a page of text at a third of the bytes
-        subprocess.run([sys.executable, "-c", _FEWER, str(path)], check=True)
+        Image.open(path).convert("RGB").quantize(192).save(path, optimize=True)
     return 0
-
-
-_FEWER = "import sys; from PIL import Image; p = sys.argv[1]; Image.open(p).convert('RGB').quantize(192).save(p, optimize=True)"
 
 
 def take(pages: Pages, out: Path) -> None:

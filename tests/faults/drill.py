@@ -27,7 +27,9 @@ def suffer(world: World, fault: Fault) -> str:
         running.reached()
     fault.act(world, running)
     ended = running.end()
-    if fault.told != KILLED:
+    if fault.told == KILLED:
+        assert ended.code != 0, f"{fault.name}: it has come to its end all the same"
+    else:
         assert re.search(fault.told, ended.said), f"{fault.name}: {ended.log[-3000:]}"
     if ended.code > 0:
         assert ended.said.startswith("retrain: "), f"{fault.name}: its last line is {ended.said!r}"

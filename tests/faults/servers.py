@@ -72,22 +72,23 @@ def seaweed(folder: Path) -> tuple[Server, dict[str, str]]:
     return Server("seaweedfs", command, f"{url}/healthz", keys, folder), keys | {"AWS_ENDPOINT_URL": url}
 
 
-def mlflow(folder: Path, s3: dict[str, str]) -> tuple[Server, str]:
-    """The tracking server, its artifacts in S3, and its address."""
+def mlflow(folder: Path, s3: dict[str, str], database: Path, artifacts: str) -> tuple[Server, str]:
+    """The tracking server over a database and a place of artifacts, and its address; `s3` is the environment of a client, or empty."""
     port = free_port()
-    store = f"sqlite:///{folder / 'mlflow.db'}"
+    store = f"sqlite:///{database}"
     command = [sys.executable, "-m", "uvicorn", "--host=127.0.0.1", f"--port={port}", "mlflow.server.fastapi_app:app"]
     env = s3 | {
         "_MLFLOW_SERVER_FILE_STORE": store,
         "_MLFLOW_SERVER_REGISTRY_STORE": store,
         "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
         "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
-        "_MLFLOW_SERVER_ARTIFACT_DESTINATION": "s3://mlflow/artifacts",
+        "_MLFLOW_SERVER_ARTIFACT_DESTINATION": artifacts,
         "_MLFLOW_SGI_NAME": "uvicorn",
-        "MLFLOW_S3_ENDPOINT_URL": s3["AWS_ENDPOINT_URL"],
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
+    if s3:
+        env["MLFLOW_S3_ENDPOINT_URL"] = s3["AWS_ENDPOINT_URL"]
     return Server("mlflow", command, f"http://127.0.0.1:{port}/health", env, folder), f"http://127.0.0.1:{port}"
 
 

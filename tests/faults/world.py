@@ -97,7 +97,7 @@ class World:
     def __init__(self, folder: Path):
         self.folder, self.project, self.feed = folder, folder / "project", folder / "feed.csv"
         self.s3, keys = servers.seaweed(folder)
-        self.mlflow, tracking = servers.mlflow(folder, keys)
+        self.mlflow, tracking = servers.mlflow(folder, keys, folder / "mlflow.db", "s3://mlflow/artifacts")
         self.prefect, api = servers.prefect(folder)
         self.env = keys | {
             "MLFLOW_TRACKING_URI": tracking, "PREFECT_API_URL": api, "PREFECT_HOME": str(folder / "home"), "RAY_ADDRESS": "127.0.0.1:1",

@@ -1,6 +1,5 @@
 """MLflow as the place to look: what the pipeline and retraining write there, seen in a real browser."""
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,10 +73,9 @@ def sampled(run: tracking.Run) -> None:
 def pages(written: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
     if not mlflow_pages.browser_path():
         pytest.skip("no Chromium here; Debian has it as package chromium")
-    with mlflow_pages.served(written / "mlflow.db", written / "mlruns", tmp_path_factory.mktemp("server")) as url:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        with mlflow_pages.opened() as page:
-            yield Pages(page, url)
+    folder = tmp_path_factory.mktemp("server")
+    with mlflow_pages.served(written / "mlflow.db", written / "mlruns", folder) as url, mlflow_pages.opened() as page:
+        yield Pages(page, url)
 
 
 def aligned(pages: Pages) -> list[str]:
