@@ -1,7 +1,9 @@
 """A Ray cluster of several nodes on this machine, of which one can be killed."""
 
+import multiprocessing
 import os
 import time
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 
 import psutil
@@ -18,22 +20,50 @@ IDLE = ("ray::IDLE", "ray::DashboardAgent", "ray::RuntimeEnvAgent", "ray::_Stats
 class Nodes:
     """A head that computes nothing, where drivers are, and nodes that compute, each with its own raylet, object store and workers.
 
-    Only who has the token of `RAY_AUTH_TOKEN` may use it.
+    Only who has the token of `RAY_AUTH_TOKEN` may use it. A process of its own holds it: one that has used Ray without a token, as other
+    tests here do, can neither start nor ask a cluster that wants one.
     """
 
+    def __init__(self, count: int, cpus: int):
+        self._process = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_start, initargs=(count, cpus))
+        self.env: dict[str, str] = self._process.submit(_do, "env").result()
+
+    def kill_a_busy_one(self) -> bool:
+        """`kill -9` of a node's processes, once something works there; whether something did."""
+        return self._process.submit(_do, "kill_a_busy_one").result()
+
+    def mend(self) -> None:
+        """A new node for the one that was killed."""
+        self._process.submit(_do, "mend").result()
+
+    def close(self) -> None:
+        """End all nodes."""
+        self._process.submit(_do, "close").result()
+        self._process.shutdown()
+
+
+_held: list["_Nodes"] = []
+
+
+def _start(count: int, cpus: int) -> None:
+    _held.append(_Nodes(count, cpus))
+
+
+def _do(method: str):
+    return getattr(_held[0], method)()
+
+
+class _Nodes:
     def __init__(self, count: int, cpus: int):
         self._cpus = cpus
         self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": OBJECT_STORE_BYTES})
         self._nodes = [self._add() for _ in range(count)]
         self._cluster.wait_for_nodes()
 
-    @property
     def env(self) -> dict[str, str]:
-        """Of a client."""
         return {"RAY_ADDRESS": self._cluster.address, **{name: os.environ[name] for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")}}
 
     def kill_a_busy_one(self) -> bool:
-        """`kill -9` of a node's processes, once something works there; whether something did."""
         end = time.monotonic() + BUSY_S
         while time.monotonic() < end:
             for node in self._nodes:
@@ -45,12 +75,10 @@ class Nodes:
         return False
 
     def mend(self) -> None:
-        """A new node for the one that was killed."""
         self._nodes.append(self._add())
         self._cluster.wait_for_nodes()
 
     def close(self) -> None:
-        """End all nodes."""
         self._cluster.shutdown()
 
     def _add(self):
