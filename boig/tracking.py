@@ -7,6 +7,7 @@ curves, never the training: writes are tried again for a while, then one warning
 import atexit
 import logging
 import os
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -195,8 +196,10 @@ def system_metrics(run: Run) -> Iterator[None]:
     monitor.start()
     try:
         yield
-    finally:
-        monitor.finish()
+    finally:  # it writes its last points, for which MLflow's client tries minutes at a server that is gone
+        closing = threading.Thread(target=monitor.finish, daemon=True)
+        closing.start()
+        closing.join(GIVE_UP_SECONDS)
 
 
 def children(parent: Run) -> dict[str, Run]:
