@@ -103,9 +103,9 @@ def steering(lines: Mapping[str, Sequence[Mapping]], *, label: str, percent: boo
         ax.set_ylabel(label)
         if percent:
             ax.axhline(0, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
-        ax.legend(frameon=False)
+        figure.legend(loc="outside lower center", ncols=2, frameon=False)
 
-    return _svg(5.6, 3.2, draw)
+    return _svg(5.6, 3.6, draw)
 
 
 def over_time(lines: Mapping[str, Sequence[tuple[float, Mapping]]], marks: Sequence[tuple[float, str]], *, x: str, y: str) -> str:
