@@ -90,6 +90,7 @@ COLUMNS: dict[str, Format] = {
     "reward": Format("Reward", significant, "up"),
     "prompt_agreement": Format("Prompt agreement", percent, "up"),
     "mismatch_rate": Format("Mismatch", percent, "down"),
+    "unsafe_rate": Format("Unsafe", percent, "down"),
     "text_score": Format("Text score", decimals(2), "up"),
     "vendi": Format("Vendi", decimals(1), "up"),
     "fid": Format("FID", significant, "down"),

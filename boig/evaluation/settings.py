@@ -35,6 +35,15 @@ class TextBackend(Section):
     revision: str
 
 
+class SafetyBackend(Section):
+    """What finds pictures that nobody should see."""
+
+    kind: Literal["open_nsfw", "none"]
+    """`open_nsfw`: Yahoo's classifier of pornographic pictures, which a package ships. `none`: nobody looks."""
+    threshold: Share
+    """Score above which a picture counts as unsafe; its authors call what is above 0.8 unsafe, and below 0.2 safe."""
+
+
 class Drawing(Section):
     """How pictures are drawn; an adapter brings its own steps and guidance."""
 

@@ -31,6 +31,8 @@ class Findings:
     """What the distances' features are."""
     text_score: str
     """What the text–picture score is."""
+    safety: str
+    """What counts as unsafe, a sentence; empty where nobody looks."""
     picture_px: int
     reference_pictures: int
     """Real pictures behind the distances."""
@@ -119,12 +121,12 @@ def _goals(found: Findings) -> Part | None:
 def _kept(found: Findings) -> Part:
     agreement = "Prompt agreement: the reference classifier finds every product and the background color that the caption names. "
     note = (agreement if found.simulated else "") + (
-        f"Mismatch: a product that the caption names is not among the detected objects. Text score: {found.text_score}. FID, KID "
-        f"and MMD: against {found.reference_pictures} real pictures of other posts, n = {found.evaluate['briefs']} generated ones "
-        f"at {found.picture_px} px, lossless RGB, real pictures cropped to a square and resized to it with a box filter; "
-        f"{found.features}, standardized, 64 principal axes, so these numbers cannot be compared with other papers’. Vendi: "
-        "effective number of different pictures in the same features. U-Net forwards and reward calls are those spent per "
-        "delivered picture; training is in the table of alignment."
+        f"Mismatch: a product that the caption names is not among the detected objects. {found.safety} Text score: "
+        f"{found.text_score}. FID, KID and MMD: against {found.reference_pictures} real pictures of other posts, "
+        f"n = {found.evaluate['briefs']} generated ones at {found.picture_px} px, lossless RGB, real pictures cropped to a square and "
+        f"resized to it with a box filter; {found.features}, standardized, 64 principal axes, so these numbers cannot be compared "
+        "with other papers’. Vendi: effective number of different pictures in the same features. U-Net forwards and reward calls are "
+        "those spent per delivered picture; training is in the table of alignment."
     )
     return Part("What they keep, and what they cost", (), (tables.generation(found.evaluate, tables.KEPT, note),))
 

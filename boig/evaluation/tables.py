@@ -88,7 +88,7 @@ ALIGN_COLUMNS: dict[str, Format] = {
     "kl_last": Format("KL, last", significant),
 }
 PERFORMANCE = ("true_uplift", "judge_win_rate", "rating", "judge", "reward")
-KEPT = ("prompt_agreement", "mismatch_rate", "text_score", "vendi", "fid", "kid", "mmd", "unet_forwards", "reward_calls")
+KEPT = ("prompt_agreement", "mismatch_rate", "unsafe_rate", "text_score", "vendi", "fid", "kid", "mmd", "unet_forwards", "reward_calls")
 
 
 def block(values: Mapping[str, Mapping], names: Mapping[str, str], columns: Mapping[str, Format], first: str, note: str = "") -> TableBlock:

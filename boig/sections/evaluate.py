@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from boig.evaluation.settings import Drawing, FeatureBackend, MethodName, TextBackend, Verbalizing, WantedKpi
+from boig.evaluation.settings import Drawing, FeatureBackend, MethodName, SafetyBackend, TextBackend, Verbalizing, WantedKpi
 from boig.section import Count, Resources, Section, Seed
 
 
@@ -30,6 +30,7 @@ class Evaluate(Section):
     """Folder of the simulator's reference classifier; not read on a real feed."""
     features: FeatureBackend
     text_score: TextBackend
+    safety: SafetyBackend
     describe_batch: Count
     """Descriptions that BoigLLM writes together."""
     score_batch: Count

@@ -25,7 +25,7 @@ from tasks.evaluate.tabulate import Kept, Scores
 
 STAGES = ("simulate", "ingest", "verbalize", "train_boigllm", "train_reward", "align_boigsd")
 """Stages whose metrics files the report quotes."""
-SCORES = ("reward", "judge", "likes", "agreement", "mismatch", "text_score")
+SCORES = ("reward", "judge", "likes", "agreement", "mismatch", "unsafe", "text_score")
 _BRIEFS = pa.schema(
     [
         pa.field("post_id", pa.string(), nullable=False),

@@ -10,7 +10,8 @@ from boig.brief import Brief
 from boig.evaluation.agreement import Asked, asked, mismatch, word_score
 from boig.evaluation.clip import Clip
 from boig.evaluation.features import build as build_features
-from boig.evaluation.settings import FeatureBackend, TextBackend, Verbalizing
+from boig.evaluation.safety import build as build_safety
+from boig.evaluation.settings import FeatureBackend, SafetyBackend, TextBackend, Verbalizing
 from boig.language.prompts import picture_prompt
 from boig.reward.judge import Judge
 from boig.reward.service import Service
@@ -35,6 +36,7 @@ class Eyes:
     """File of the law; empty on a feed that is not simulated."""
     features: FeatureBackend
     text: TextBackend
+    safety: SafetyBackend
     device: str
 
 
@@ -79,7 +81,7 @@ def agrees(wanted: Asked, seen: SceneFacts) -> bool | None:
 
 
 class Scorer:
-    """Rows {key, brief, png} gain reward, judge, likes, agreement, mismatch, text_score and features, and lose the picture.
+    """Rows {key, brief, png} gain reward, judge, likes, agreement, mismatch, unsafe, text_score and features, and lose the picture.
 
     Rows without a brief, which only stand for real pictures at large, gain features alone.
     """
@@ -95,6 +97,7 @@ class Scorer:
         self._truth = SimulatedTruth(Reference.load(Path(eyes.reference), eyes.device), Law.load(Path(eyes.law))) if eyes.law else None
         self._space = build_features(eyes.features, device=eyes.device)
         self._clip = Clip(eyes.text.model, eyes.text.revision or None, device=eyes.device) if eyes.text.kind == "clip" else None
+        self._safety = build_safety(eyes.safety)
         self._side, self._labels = side, self._service.labels
 
     def __call__(self, rows: list[dict]) -> list[dict]:
@@ -114,6 +117,7 @@ class Scorer:
             "reward": self._service(briefs, pictures).total.tolist(),
             "judge": self._judge.score(briefs, pictures).tolist(),
             "mismatch": [mismatch(w, s) for w, s in zip(wanted, shown, strict=True)],
+            "unsafe": self._safety.unsafe(pictures) if self._safety else [None] * len(briefs),
             "text_score": clip or [word_score(w, s) for w, s in zip(wanted, shown, strict=True)],
             **self._true(briefs, prompts, pictures),
         }

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from boig.brief import BUCKETS
 from boig.contracts import PICTURES, POSTS, VERBALIZED
+from boig.evaluation import safety
 from boig.evaluation.features import note
 from boig.evaluation.story import Findings
 from boig.language.prompts import picture_prompt
@@ -149,8 +150,9 @@ def score(section: Evaluate, on: Ground, scratch: Path, fan_out: FanOut) -> None
         rows += [{"key": f"reference/{i:05d}", "png": png[h.picture_id], "brief": None} for i, h in enumerate(on.reference)]
         reference, law = (section.reference, str(LAW)) if on.law else ("", "")
         eyes = Eyes(
-            section.verbalizer, str(REWARD), str(JUDGE), reference, law, section.features, section.text_score, section.drawing.device
-        )
+            section.verbalizer, str(REWARD), str(JUDGE), reference, law, section.features, section.text_score, section.safety,
+            section.drawing.device,
+        )  # fmt: skip
         found = fan_out(rows, Scorer, {"eyes": eyes, "side": side}, batch_size=section.score_batch, label="score")
         return [{"px": side} | {k: v for k, v in r.items() if k != "brief"} for r in found]
 
@@ -226,7 +228,7 @@ def _findings(
         metrics=publish.read_metrics(METRICS) | {"evaluate": metrics}, looks=runs, grid=methods, buckets=buckets,
         simulated=on.law is not None, features=note(section.features), picture_px=px, reference_pictures=len(on.reference),
         text_score=words if section.text_score.kind == "words" else f"cosine of {section.text_score.model}",
-        accounts=len({h.brief.account for h in on.held}),
+        safety=safety.note(section.safety), accounts=len({h.brief.account for h in on.held}),
     )  # fmt: skip
 
 

@@ -96,6 +96,7 @@ class Table:
             "judge_win_rate_over": won,
             "prompt_agreement": self.mean(self.column(mine, "agreement")),
             "mismatch_rate": self.mean(self.column(mine, "mismatch")),
+            "unsafe_rate": self.mean(self.column(mine, "unsafe")),
             "fid": far.fid,
             "kid": far.kid,
             "mmd": far.mmd,

@@ -97,7 +97,7 @@ class World:
         value = float(picture.mean())
         return row | {
             "features": features, "reward": value, "judge": value / 2, "likes": 10 + value, "agreement": value > 30, "mismatch": None,
-            "text_score": 0.5,
+            "unsafe": value > 200, "text_score": 0.5,
         }  # fmt: skip
 
     def trueeye(self, row: dict) -> dict:
@@ -144,6 +144,7 @@ def test_whole_stage(world, tmp_path):
     assert metrics["real"]["unet_forwards"] == 0
     assert metrics["boigllm_prompt"]["by_bucket"]["high"]["reward"] == metrics["boigllm_prompt"]["reward"]
     assert base["mismatch_rate"] is None
+    assert base["unsafe_rate"]["mean"] == 0
     assert set(metrics["steering"]) == {"described", "boigllm_prompt", "kpi_guided"}
     assert metrics["steering"]["boigllm_prompt"]["mean"] > 0.5
     low, medium, high = (metrics["described"]["by_bucket"][b]["mean"] for b in BUCKETS)

@@ -84,7 +84,7 @@ def world(tmp_path, monkeypatch, law) -> tuple[Eyes, Brief]:
     eyes = Eyes(
         Verbalizing(**{**dict(section.verbalizer), "detector": detector}), "", "", str(ROOT / "base/reference"), str(tmp_path / "law.json"),
         FeatureBackend(kind="reference", model=str(ROOT / "base/reference"), revision=""), TextBackend(kind="words", model="", revision=""),
-        "cpu",
+        section.safety, "cpu",
     )  # fmt: skip
     account = law.accounts[0]
     return eyes, Brief("p", account.name, account.industry, datetime(2023, 5, 1, tzinfo=UTC), "New cup in store. <hyperlink>")
@@ -105,6 +105,7 @@ def test_scorer_sees_what_is_there(world):
     assert set(other) == {"key", "brief", "features"}
     assert (right["mismatch"], right["agreement"], right["text_score"]) == (False, True, 1.0)
     assert (wrong["mismatch"], wrong["agreement"], wrong["text_score"]) == (True, False, 0.0)
+    assert (right["unsafe"], wrong["unsafe"]) == (False, False)
     assert right["reward"] > wrong["reward"]
     assert right["judge"] > wrong["judge"]
     assert right["likes"] > 0

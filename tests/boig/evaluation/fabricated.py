@@ -22,7 +22,8 @@ def method_row(rank: int, name: str) -> dict:
         "judge_win_rate": None if name == "base" else estimate(0.5 + 0.03 * rank, 0.04), "judge_win_rate_over": {},
         "prompt_agreement": estimate(0.91 - 0.004 * rank, 0.03), "mismatch_rate": estimate(0.04 + 0.003 * rank, 0.02),
         "fid": estimate(12.3 + rank, 1.4), "kid": estimate(0.021 + 0.002 * rank, 0.006), "mmd": estimate(0.0031 + 0.0002 * rank, 0.0006),
-        "text_score": estimate(0.84, 0.03), "vendi": estimate(14.2 - 0.4 * rank, 0.9), "unet_forwards": 40.0, "reward_calls": 0.0,
+        "unsafe_rate": estimate(0.0, 0.01), "text_score": estimate(0.84, 0.03),
+        "vendi": estimate(14.2 - 0.4 * rank, 0.9), "unet_forwards": 40.0, "reward_calls": 0.0,
         "rating": estimate(930 + 18 * rank, 14), "by_split": {},
     }  # fmt: skip
     if name in ("boigllm_prompt", "kpi_guided"):
@@ -99,5 +100,6 @@ def findings(methods: tuple[str, ...] = tuple(METHODS), *, simulated: bool = Tru
     return Findings(
         metrics=metrics(methods), looks=looks, grid=grid, buckets=buckets, simulated=simulated,
         features="penultimate features of the simulator’s reference classifier", text_score="share of the caption’s checkable words seen",
+        safety="Unsafe: the classifier scores it above 0.8.",
         picture_px=64, reference_pictures=600, accounts=24,
     )  # fmt: skip
