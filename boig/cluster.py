@@ -4,6 +4,7 @@ import os
 import secrets
 
 import ray
+from ray.exceptions import RayError
 from tenacity import retry, retry_if_exception_message, stop_after_attempt
 
 from boig.quiet import hush
@@ -33,9 +34,10 @@ def connect(address: str | None = None) -> None:
     if address:
         try:
             ray.init(address=address, logging_level="ERROR", log_to_driver=True)
-        except (ConnectionError, TimeoutError, ValueError, RuntimeError) as error:
+        except (ConnectionError, TimeoutError, ValueError, RuntimeError, RayError) as error:
+            told = str(error).strip().partition("\n")[0]
             raise ConnectionError(
-                f"RAY_ADDRESS={address}: no Ray cluster answers ({error}); start it, or unset RAY_ADDRESS for a local one"
+                f"RAY_ADDRESS={address}: no Ray cluster answers ({told}); start it, or unset RAY_ADDRESS for a local one"
             ) from error
         return
     _start_local()

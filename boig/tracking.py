@@ -9,15 +9,15 @@ import logging
 import os
 import threading
 import time
-import urllib.error
-import urllib.request
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
+import httpx
 import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
@@ -143,8 +143,8 @@ class Run:
                     write(_client(self.uri))
         except RetryError as error:
             self._lost = True
-            cause = error.last_attempt.exception()
-            warnings.warn(f"MLflow at {_shown(self.uri)} is lost ({cause}); the run goes on without tracking", RuntimeWarning, stacklevel=3)
+            cause = without_login(str(error.last_attempt.exception()), self.uri)
+            warnings.warn(f"MLflow at {shown(self.uri)} is lost ({cause}); the run goes on without tracking", RuntimeWarning, stacklevel=3)
 
 
 def uri() -> str:
@@ -163,9 +163,10 @@ def connect(tracking_uri: str) -> str:
     mend = "start the server, or unset MLFLOW_TRACKING_URI for SQLite in this folder"
     if tracking_uri.startswith(("http://", "https://")):
         try:
-            urllib.request.urlopen(tracking_uri.rstrip("/") + "/health", timeout=10).close()
-        except (urllib.error.URLError, OSError, ValueError) as error:
-            raise ConnectionError(f"MLFLOW_TRACKING_URI={_shown(tracking_uri)} does not answer ({error}); {mend}") from None
+            httpx.get(tracking_uri.rstrip("/") + "/health", timeout=10, follow_redirects=True).raise_for_status()
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            told = f"MLFLOW_TRACKING_URI={shown(tracking_uri)} does not answer ({without_login(_first_line(error), tracking_uri)}); {mend}"
+            raise ConnectionError(told) from None
     try:
         client = _client(tracking_uri)
         experiment = client.get_experiment_by_name(EXPERIMENT)
@@ -175,7 +176,8 @@ def connect(tracking_uri: str) -> str:
         location = (Path(tracking_uri.removeprefix("sqlite:///")).resolve().parent / "mlruns").as_uri() if local else None
         return client.create_experiment(EXPERIMENT, artifact_location=location)
     except MlflowException as error:
-        raise ConnectionError(f"MLFLOW_TRACKING_URI={_shown(tracking_uri)} is no MLflow store ({error}); {mend}") from None
+        told = f"MLFLOW_TRACKING_URI={shown(tracking_uri)} is no MLflow store ({without_login(str(error), tracking_uri)}); {mend}"
+        raise ConnectionError(told) from None
 
 
 def start(tracking_uri: str, name: str, tags: dict[str, str]) -> Run:
@@ -231,7 +233,22 @@ def _client(tracking_uri: str) -> MlflowClient:
     return MlflowClient(tracking_uri)
 
 
-def _shown(tracking_uri: str) -> str:
+def shown(tracking_uri: str) -> str:
     """The URI without a user name and a password."""
     scheme, _, rest = tracking_uri.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def without_login(text: str, tracking_uri: str) -> str:
+    """A message of somebody else's, without what the URI has of user name and password."""
+    login = urlsplit(tracking_uri).netloc.rpartition("@")[0]
+    if not login:
+        return text
+    password = login.partition(":")[2]
+    for secret in filter(None, (f"{login}@", unquote(password), password)):
+        text = text.replace(secret, "")
+    return text

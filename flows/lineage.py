@@ -58,13 +58,13 @@ def open_pipeline() -> tracking.Run:
     invocation = _dvc_process()
     if invocation and SHARED_PARENT.is_file():
         shared = json.loads(SHARED_PARENT.read_text())
-        if shared["invocation"] == invocation and shared["uri"] == tracking.uri():
-            return tracking.Run(shared["uri"], shared["run_id"])
+        if shared["invocation"] == invocation and shared["uri"] == tracking.shown(tracking.uri()):
+            return tracking.Run(tracking.uri(), shared["run_id"])
     run = tracking.start(tracking.uri(), "pipeline", code_tags())
     run.end()  # nobody lives to the end of a plain `dvc repro` to close it; children may still be added
     if invocation:
         SHARED_PARENT.parent.mkdir(exist_ok=True)
-        SHARED_PARENT.write_text(json.dumps({"invocation": invocation, "uri": run.uri, "run_id": run.run_id}))
+        SHARED_PARENT.write_text(json.dumps({"invocation": invocation, "uri": tracking.shown(run.uri), "run_id": run.run_id}))
     return run
 
 

@@ -12,6 +12,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,9 +152,29 @@ def _in_prefect(flow: Flow, section: Section, report: Reporter) -> tuple[dict, s
         for handler in logging.getLogger(name).handlers:
             handler.addFilter(_worth_showing)
     ours = {PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: PREFECT_START_S, PREFECT_SERVER_ANALYTICS_ENABLED: False}
-    with temporary_settings(set_defaults=ours):
+    with temporary_settings(set_defaults=ours), reaching_prefect():
         state = flow(section, report, return_state=True)
     return state.result(), str(state.state_details.flow_run_id or "")
+
+
+@contextmanager
+def reaching_prefect() -> Iterator[None]:
+    """Around what talks to Prefect's server.
+
+    Raises:
+        ConnectionError: the server does not answer, or refuses; one line with the mend.
+    """
+    import httpx
+    from prefect.settings import PREFECT_API_URL
+
+    try:
+        yield
+    except (httpx.HTTPError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "Failed to reach API" not in str(error):
+            raise
+        told = str(error).strip().partition("\n")[0] or type(error).__name__
+        mend = "start the server, check PREFECT_API_AUTH_STRING, or unset PREFECT_API_URL for a server of this run's own"
+        raise ConnectionError(f"PREFECT_API_URL={PREFECT_API_URL.value()}: Prefect does not answer ({told}); {mend}") from error
 
 
 def _worth_showing(record: logging.LogRecord) -> bool:

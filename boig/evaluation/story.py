@@ -229,7 +229,7 @@ def _boigllm(found: Findings) -> Part | None:
 def _data(found: Findings) -> Part | None:
     rows: list[tuple[Cell, ...]] = []
     simulate, ingest, seen = (found.metrics.get(stage, {}) for stage in ("simulate", "ingest", "verbalize"))
-    if simulate:
+    if simulate and found.simulated:  # its numbers stay behind where a real feed takes its place
         shares = ", ".join(f"{name} {percent(known(value))}" for name, value in simulate.get("variance_share", {}).items())
         count = f"{simulate['posts']:,} posts, law seed {simulate['law_seed']}"
         rows.append((Cell("Simulated feed"), Cell(count), Cell(f"variance: {shares}")))

@@ -1,8 +1,11 @@
 """Tracking: everything lands in a SQLite store, survives pickling, and never takes a training down with it."""
 
 import pickle
+import socket
+import threading
 import warnings
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -103,7 +106,20 @@ def test_a_wrong_uri_at_the_start_is_one_clear_error(wrong: str):
     assert "\n" not in str(raised.value)
 
 
-def test_a_password_is_not_shown():
-    with pytest.raises(ConnectionError) as raised:
-        tracking.connect("http://me:secret@127.0.0.1:9")  # pragma: allowlist secret
+@pytest.mark.parametrize("password", ["secret", "sec%3Aret", "12%2334secret"])
+@pytest.mark.parametrize("greeting", [b"", b"SSH-2.0-server\r\n", b"HTTP/1.1 401 no\r\ncontent-length: 0\r\n\r\n"])
+def test_a_server_that_is_none_is_one_line_without_the_password(password: str, greeting: bytes):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=greet, args=(server, greeting), daemon=True).start()
+        with pytest.raises(ConnectionError, match=r"MLFLOW_TRACKING_URI=http://127.0.0.1:\d+ does not answer") as raised:
+            tracking.connect(f"http://me:{password}@127.0.0.1:{server.getsockname()[1]}")
     assert "secret" not in str(raised.value)
+    assert unquote(password) not in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def greet(server: socket.socket, greeting: bytes) -> None:
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(4096)
+        connection.sendall(greeting)

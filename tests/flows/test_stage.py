@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
+import httpx
 import numpy as np
 import pytest
 from hypothesis import given
@@ -117,6 +118,27 @@ def test_a_tracking_server_that_does_not_answer_stops_a_stage(place: Path, monke
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     assert run_stage("simulate", InProcess(lambda section, report: pytest.fail("ran"))) == 1
     assert "MLFLOW_TRACKING_URI=http://127.0.0.1:9 does not answer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        httpx.ConnectError("refused"),
+        httpx.HTTPStatusError("401 Unauthorized", request=httpx.Request("GET", "http://x"), response=httpx.Response(401)),
+        RuntimeError("Failed to reach API at http://x/api"),
+    ],
+)
+def test_an_orchestrator_that_does_not_answer_is_one_line(
+    refusal: Exception, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    def refused(*args, **kwargs):
+        raise refusal
+
+    assert run_stage("simulate", refused) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "Prefect does not answer" in error
+    assert "PREFECT_API_AUTH_STRING" in error
 
 
 def test_metrics_that_are_not_finite_are_refused_and_the_old_file_stays(tmp_path: Path):
