@@ -1,8 +1,8 @@
 """The door to MLflow's model registry: generations of models, of which one is in use.
 
 A generation is one registered version of `boig`: the commit whose dvc.lock names its models, the run that made it, and tags. Alias
-`champion` is the one in use, `challenger` the newest that waits or was refused. What a version holds are papers (dvc.lock, params.yaml,
-the gate's verdict); the models' bytes are DVC's.
+`champion` is the one in use, `challenger` the newest that waits or was refused. What a version holds are papers (dvc.lock, dvc.yaml,
+params.yaml, the gate's verdict); the models' bytes are DVC's.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, ErrorCode
 
-from boig.tracking import Run, connect
+from boig.tracking import Run, connect, uri, without_login
 
 NAME = "boig"
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -39,7 +39,7 @@ def answering() -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        told = " ".join(str(error).split())
+        told = without_login(" ".join(str(error).split()), uri())
         raise ConnectionError(f"MLflow does not do what is asked: {told[:300]}; see `make doctor`, then run this again") from error
 
 
@@ -55,6 +55,11 @@ class Version:
     def commit(self) -> str:
         """Whose dvc.lock names the models."""
         return self.tags.get(COMMIT, "")
+
+    @property
+    def passed(self) -> bool:
+        """Whether the gate has let it through."""
+        return self.tags.get(GATE, "").startswith("passed")
 
 
 class Registry:
@@ -118,6 +123,10 @@ class Registry:
         self._client.set_registered_model_alias(NAME, CHALLENGER, made.version)
         return self.version(int(made.version))
 
+    def papers(self, version: Version, folder: Path) -> Path:
+        """What `register` was given, into a folder; where in it."""
+        return Path(self._client.download_artifacts(version.run_id, PAPERS, str(folder)))
+
     def tag(self, version: Version, tags: Mapping[str, str]) -> None:
         """Add tags, or replace their values."""
         for name, value in tags.items():
@@ -136,19 +145,28 @@ class Registry:
         before = self.champion()
         if before and before.number == version.number:
             return
-        if (against := version.tags.get(AGAINST, "")) != (str(before.number) if before else ""):
-            used = f"version {before.number} is" if before else "there is none"
-            raise ValueError(f"version {version.number} was compared with champion {against or 'none'}, but {used} in use; retrain again")
+        self.check_champion(version)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         self.tag(version, {PREVIOUS: str(before.number) if before else "", APPROVED_BY: by, PROMOTED_AT: now})
         self._client.set_registered_model_alias(NAME, CHAMPION, str(version.number))
         if (challenger := self.challenger()) and challenger.number == version.number:
             self._client.delete_registered_model_alias(NAME, CHALLENGER)
 
+    def check_champion(self, version: Version) -> None:
+        """See whether a generation was compared with the champion that is in use.
+
+        Raises:
+            ValueError: with another one: what was found says nothing then.
+        """
+        before = self.champion()
+        if (against := version.tags.get(AGAINST, "")) != (str(before.number) if before else ""):
+            used = f"version {before.number} is" if before else "there is none"
+            raise ValueError(f"version {version.number} was compared with champion {against or 'none'}, but {used} in use; retrain again")
+
     def undecided(self) -> Version | None:
         """The newest generation, where it has passed the gate against today's champion and was neither promoted nor rolled back."""
         newest, champion = next(reversed(self.versions()), None), self.champion()
-        if newest is None or ROLLED_BACK_AT in newest.tags or not newest.tags.get(GATE, "").startswith("passed"):
+        if newest is None or ROLLED_BACK_AT in newest.tags or not newest.passed:
             return None
         used = str(champion.number) if champion else ""
         return newest if used != str(newest.number) and newest.tags.get(AGAINST, "") == used else None

@@ -49,13 +49,15 @@ class Store:
 
         Raises:
             ValueError: not such a URL.
+            ConnectionError: half a pair of keys, or no such profile.
         """
         scheme, _, rest = url.partition("://")
         bucket, _, prefix = rest.partition("/")
         if scheme != "s3" or not bucket:
             raise ValueError(f"{SETTING}={url!r} must look like s3://bucket/prefix; the endpoint is AWS_ENDPOINT_URL")
         config = Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=10, read_timeout=60, max_pool_connections=16)
-        return cls(boto3.Session().client("s3", config=config), bucket, prefix.strip("/"))
+        client = _told("connect", lambda: boto3.Session().client("s3", config=config))
+        return cls(client, bucket, prefix.strip("/"))
 
     def key(self, name: str) -> str:
         """The object key of a name under the prefix."""
@@ -166,7 +168,8 @@ def check(url: str, environment: Mapping[str, str]) -> None:
 
     Args:
         url: `s3://bucket/prefix`.
-        environment: `AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`; what it lacks comes by boto3's own ways.
+        environment: `AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`; what it lacks comes by
+            boto3's own ways.
 
     Raises:
         ValueError: not such a URL.
@@ -174,7 +177,7 @@ def check(url: str, environment: Mapping[str, str]) -> None:
     """
     store = Store.from_url(url)
     key, secret = environment.get("AWS_ACCESS_KEY_ID"), environment.get("AWS_SECRET_ACCESS_KEY")
-    client = boto3.Session(key, secret).client(
+    client = boto3.Session(key, secret, environment.get("AWS_SESSION_TOKEN")).client(
         "s3", endpoint_url=environment.get("AWS_ENDPOINT_URL"), region_name=environment.get("AWS_DEFAULT_REGION")
     )
     _told(f"list s3://{store.bucket}", partial(client.list_objects_v2, Bucket=store.bucket, MaxKeys=1))

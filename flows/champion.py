@@ -8,9 +8,11 @@ from pathlib import Path
 
 from boig import tracking
 from boig.registry import APPROVED_BY, FEED_NEWEST, GATE, PROMOTED_AT, Registry, Version, answering
-from flows import worktree
+from flows.retrain import restore
 from flows.stage import USER_MISTAKES
 
+FETCHED = "GENERATION"
+"""File that says which one a folder holds."""
 MODELS = ("models/boigllm", "models/reward", "models/judge", "models/boigsd")
 
 
@@ -21,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("list", help="all generations, and which is in use")
     approve = commands.add_parser("approve", help="make a challenger that has passed the gate the champion")
     approve.add_argument("version", type=int)
-    approve.add_argument("--by", default=getpass.getuser(), help="who approves; by default the user")
+    approve.add_argument("--by", help="who approves; by default the user")
     commands.add_parser("rollback", help="put the champion's predecessor back")
     fetch = commands.add_parser("fetch", help="a generation's models into a folder")
     fetch.add_argument("folder", type=Path)
@@ -43,11 +45,19 @@ def _done(asked: argparse.Namespace, registry: Registry) -> str:
     if asked.command == "list":
         return listed(registry)
     if asked.command == "approve":
-        return f"champion: {approved(registry, asked.version, asked.by)}"
+        return f"champion: {approved(registry, asked.version, asked.by or _user())}"
     if asked.command == "rollback":
         was, now = registry.rollback()
         return f"champion: version {now.number} is the champion again, in the place of {was.number}"
     return f"champion: {fetched(registry, asked.version, asked.folder)}"
+
+
+def _user() -> str:
+    """A container's user may have a number only."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
 
 
 def approved(registry: Registry, number: int, by: str) -> str:
@@ -57,7 +67,7 @@ def approved(registry: Registry, number: int, by: str) -> str:
         ValueError: there is none of that number, the gate has refused it, or the champion has changed since.
     """
     version = registry.version(number)
-    if not version.tags.get(GATE, "").startswith("passed"):
+    if not version.passed:
         raise ValueError(f"version {number} has not passed the gate ({version.tags.get(GATE, 'it was never asked')})")
     registry.promote(version, by)
     return f"version {number} is the champion, approved by {by}"
@@ -67,14 +77,16 @@ def fetched(registry: Registry, number: int | None, folder: Path) -> str:
     """Restore the models of a generation.
 
     Raises:
-        ValueError: there is no such generation.
+        ValueError: there is no such generation, or the folder holds something else.
         FileNotFoundError: its models are neither in the cache nor in the remote.
     """
     version = registry.champion() if number is None else registry.version(number)
     if version is None:
         raise ValueError("there is no champion yet; the first retraining makes one")
-    lock = worktree.outputs(Path.cwd(), version.commit)
-    worktree.restore(Path.cwd(), version.commit, [name for name in MODELS if name in lock], folder)
+    if folder.exists() and any(folder.iterdir()) and not (folder / FETCHED).is_file():
+        raise ValueError(f"{folder} is not empty, and no generation was fetched there before; name another folder")
+    restore(Path.cwd(), version, MODELS, folder)
+    (folder / FETCHED).write_text(f"version {version.number}, commit {version.commit}\n")
     return f"models of version {version.number} (commit {version.commit[:12]}) are in {folder}"
 
 

@@ -43,11 +43,11 @@ def announce(posts: int, least: int, feed: str) -> bool:
     before = json.loads(ANNOUNCED.read_text())["posts"] if ANNOUNCED.is_file() else None
     if before is not None and posts - before < least:
         return False
-    write_json(ANNOUNCED, {"posts": posts})
-    if before is None:
-        return False
-    resource = {"prefect.resource.id": "boig.feed", "prefect.resource.name": feed}
-    return emit_event(LANDED, resource, payload={"posts": posts, "new": posts - before}) is not None
+    if before is not None:
+        resource = {"prefect.resource.id": "boig.feed", "prefect.resource.name": feed}
+        emit_event(LANDED, resource, payload={"posts": posts, "new": posts - before})
+    write_json(ANNOUNCED, {"posts": posts})  # not before: told twice is better than never
+    return before is not None
 
 
 @flow(name="ingest", validate_parameters=False)

@@ -41,10 +41,7 @@ def free(after: timedelta) -> int:
 
 def clear(root: Path, after: timedelta) -> int:
     """Remove worktrees that nobody works in and that have not changed for longer; how many."""
-    old = [place for place in worktree.leftovers(root) if time.time() - _touched(place) > after.total_seconds()]
-    for place in old:
-        worktree.remove(root, place)
-    return len(old)
+    return len(worktree.clear(root, lambda place: time.time() - _touched(place) > after.total_seconds()))
 
 
 def _since(run: FlowRun) -> timedelta:

@@ -1,4 +1,4 @@
-"""What is kept of a generation beside its models: dvc.lock, params.yaml, metrics, the gate's verdict, and a model card."""
+"""What is kept of a generation beside its models: dvc.lock, dvc.yaml, params.yaml, metrics, the gate's verdict, and a model card."""
 
 import json
 import shutil
@@ -26,7 +26,7 @@ def write(place: Path, verdict: Verdict, champion: int | None) -> Path:
     folder = place / FOLDER
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    for name in ("dvc.lock", "params.yaml"):
+    for name in ("dvc.lock", "dvc.yaml", "params.yaml"):
         shutil.copy(place / name, folder / name)
     shutil.copytree(place / "metrics", folder / "metrics")
     write_json(folder / "verdict.json", verdict.as_dict())

@@ -57,8 +57,9 @@ def main(arguments: list[str] | None = None) -> int:
     root = Path.cwd()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended
     try:
-        place = _prepare(root, asked.profile)
-        with _alone(place):
+        _check(root, asked.profile)
+        with _alone(root, asked.profile):
+            place = _prepare(root, asked.profile)
             return _reproduce(root, place, asked.profile, *([asked.stage] if asked.stage else []), pull=asked.pull)
     except KeyboardInterrupt:
         return 130
@@ -67,8 +68,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
-def _prepare(root: Path, profile: str) -> Path:
-    """Where the run happens; parameters are checked before anything is started.
+def _check(root: Path, profile: str) -> None:
+    """Parameters, before anything is started or waited for.
 
     Raises:
         ValueError: a wrong profile or a wrong parameter.
@@ -77,14 +78,23 @@ def _prepare(root: Path, profile: str) -> Path:
     if not (root / "dvc.yaml").is_file():
         raise FileNotFoundError(f"{root} has no dvc.yaml; run from the project's root")
     if profile:
-        place = workspace.prepare(root, profile)
-    else:
-        place = root
-        for section in SECTIONS:
-            load(section, root / "params.yaml")
-        feed = read(root / "params.yaml")["ingest"]["feed"]
-        if feed != workspace.SIMULATED and not (root / feed).exists():
-            raise FileNotFoundError(f"ingest.feed: {feed} does not exist; put the feed there or name another folder")
+        workspace.overlay(root, profile)
+        return
+    for section in SECTIONS:
+        load(section, root / "params.yaml")
+    feed = read(root / "params.yaml")["ingest"]["feed"]
+    if feed != workspace.SIMULATED and not (root / feed).exists():
+        raise FileNotFoundError(f"ingest.feed: {feed} does not exist; put the feed there or name another folder")
+
+
+def _prepare(root: Path, profile: str) -> Path:
+    """Where the run happens; a profile's workspace is brought up to date, which nobody else may work in.
+
+    Raises:
+        ValueError: a wrong parameter of the profile.
+        FileNotFoundError: its feed does not exist.
+    """
+    place = workspace.prepare(root, profile) if profile else root
     lock = place / ".dvc" / "tmp" / "rwlock"
     if lock.is_file() and not lock.read_text().strip():
         lock.unlink()  # a DVC that was killed while writing leaves it empty, and every later run stops at it
@@ -92,15 +102,15 @@ def _prepare(root: Path, profile: str) -> Path:
 
 
 @contextmanager
-def _alone(place: Path) -> Iterator[None]:
-    """Wait until no other repro runs in this workspace."""
-    path = place / ".dvc" / "tmp" / "repro.lock"
+def _alone(root: Path, profile: str) -> Iterator[None]:
+    """Wait until no other repro of this profile runs here: it would run code that the other is about to replace."""
+    path = root / ".dvc" / "tmp" / f"repro{profile and '-'}{profile}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"repro: another run works in {place}; waiting for it", file=sys.stderr)
+            print(f"repro: another run of {profile or 'the default'} works in {root}; waiting for it", file=sys.stderr)
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -129,7 +139,8 @@ def _reproduce(root: Path, place: Path, profile: str, *targets: str, pull: bool)
             outcome = _dvc(place, env, *(["--pull"] if pull else []), *targets)
     lineage.finish_pipeline(parent, place, outcome.did, failed=outcome.code != 0)
     if outcome.code == 0:
-        _write_numbers(place, outcome, memory.peak_bytes, noop_s=_dvc(place, env, *targets, quiet=True).wall_s)
+        # Only looked at, not run: where posts have landed meanwhile there is something to do, and its servers are gone.
+        _write_numbers(place, outcome, memory.peak_bytes, noop_s=_dvc(place, env, "--dry", *targets, quiet=True).wall_s)
         parent.artifact(place / "metrics" / "run.json")
     written = workspace.collect(root, profile) if profile else []
     if not targets:  # a part's results belong beside those of the rest

@@ -11,8 +11,9 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
-from datetime import datetime
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
@@ -22,29 +23,19 @@ from prefect.states import Completed, State
 from pydantic import ValidationError
 
 from boig import tracking
-from boig.params import read
 from boig.registry import AGAINST, COMMIT, FEED_NEWEST, FEED_POSTS, GATE, LOCK, Registry, Version, answering
 from boig.retraining.gate import Check, Verdict
 from boig.retraining.settings import Retraining
-from boig.sections.ingest import Ingest
-from flows import lineage, papers, workspace, worktree
-from flows.stage import USER_MISTAKES, die_with_parent
+from flows import lineage, papers, worktree
+from flows.landed import DEPLOYMENTS, Landed, last_of, look, nothing_new, read_params
+from flows.stage import USER_MISTAKES, die_with_parent, reaching_prefect
 from infra.remote import configured
 
-DEPLOYMENTS = Path("infra/prefect.yaml")
 PROGRESS = re.compile(r"\d%\|")
 """A bar of progress, of which a log would hold hundreds."""
 CHAMPION = "champion"
 """Folder of the worktree that holds what is needed of the generation in use."""
 NEEDED = ("models/boigllm", "models/reward", "models/judge", "data/posts")
-
-
-@dataclass(frozen=True)
-class Landed:
-    """What is in the feed."""
-
-    posts: int
-    newest: datetime
 
 
 @flow(name="retrain", flow_run_name="retrain {settings.profile}")
@@ -56,12 +47,12 @@ def retrain(settings: Retraining) -> State:
     registry = Registry(tracking.uri())
     if (left := registry.undecided()) and not (settings.approval and registry.champion()):
         registry.promote(left, by="gate")  # its retraining was killed between the verdict and this
-    landed = look(settings, root)
-    if idle := nothing_new(landed, registry.versions(), settings.min_new_posts):
-        return Completed(message=idle)
     champion = registry.champion()
-    with worktree.opened(root, name_of(root, settings, landed, champion)) as place:
-        run = tracking.start(tracking.uri(), f"retraining ({settings.profile or 'default'})", lineage.code_tags())
+    last = last_of(registry.versions(), champion)
+    landed = look(settings, root, last)
+    if idle := nothing_new(landed, last, settings.min_new_posts):
+        return Completed(message=idle)
+    with worktree.opened(root, name_of(root, settings, landed, champion)) as place, recorded(settings) as run:
         prepare(settings, root, place, champion)
         make(place, settings.until, run.run_id)
         commit = keep(place, f"Retraining on {landed.posts:,} posts up to {landed.newest:%Y-%m-%d}", settings.push_to)
@@ -80,35 +71,16 @@ def current(root: Path, deployed: str | None) -> None:
         raise ValueError(f"this deployment is of commit {deployed[:12]}, the checkout {root} is at {here[:12]}; run `make deploy` there")
 
 
-@task(name="look at the feed")
-def look(settings: Retraining, root: Path) -> Landed:
-    """Read the feed, without its pictures.
-
-    Raises:
-        ValueError: retraining is on the simulated feed, which does not grow.
-        FileNotFoundError: no feed.
-    """
-    from boig.feed.reading import read as read_feed
-
-    params = workspace.overlay(root, settings.profile) if settings.profile else read(root / "params.yaml")
-    rules, feed = Ingest.model_validate(params["ingest"]), settings.feed or params["ingest"]["feed"]
-    if feed == workspace.SIMULATED:
-        raise ValueError(
-            f"retraining on {feed}, which stage simulate makes and which does not grow; name a feed: `feed: /path` in {DEPLOYMENTS}"
-        )
-    rows = read_feed(root / feed, rules.columns, rules.industries).rows
-    return Landed(len(rows), max(row.created_at for row in rows))
-
-
-def nothing_new(landed: Landed, versions: list[Version], least: int) -> str:
-    """Why there is nothing to do; empty where there is. Compared with the newest generation, be it in use or refused."""
-    if not versions:
-        return ""
-    last = versions[-1]
-    new = landed.posts - int(last.tags.get(FEED_POSTS, 0))
-    if new >= least:
-        return ""
-    return f"nothing new: {new} posts since version {last.number} ({last.tags.get(FEED_POSTS, 0)} posts), {least} asked"
+@contextmanager
+def recorded(settings: Retraining) -> Iterator[tracking.Run]:
+    """The retraining's MLflow run, which ends with it."""
+    run = tracking.start(tracking.uri(), f"retraining ({settings.profile or 'default'})", lineage.code_tags())
+    try:
+        yield run
+    except BaseException:
+        run.end(failed=True)
+        raise
+    run.end()
 
 
 def name_of(root: Path, settings: Retraining, landed: Landed, champion: Version | None) -> str:
@@ -122,10 +94,34 @@ def prepare(settings: Retraining, root: Path, place: Path, champion: Version | N
     """The worktree's parameters, and what is needed of the champion."""
     changes: dict[str, dict] = {}
     if champion:
-        worktree.restore(root, champion.commit, NEEDED, place / CHAMPION)
+        check_start(settings, root)
+        restore(root, champion, NEEDED, place / CHAMPION)
         if settings.warm_start:
             changes["train_boigllm"] = {"base": f"{CHAMPION}/models/boigllm", "revision": champion.tags[LOCK][:16]}
-    worktree.settle(root, place, settings.profile, settings.feed, changes)
+    worktree.settle(root, place, settings.profile, settings.feed, settings.until, changes)
+
+
+def restore(root: Path, version: Version, names: Sequence[str], target: Path) -> None:
+    """Outputs of a generation, by its commit, or by its papers where the commit is lost; those of the names that it has made.
+
+    Raises:
+        FileNotFoundError: an output is neither in the cache nor in the remote.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        texts = worktree.papers(root, version.commit, lambda: Registry(tracking.uri()).papers(version, Path(folder)))
+    made = worktree.outputs(texts)
+    worktree.restore(root, version.commit, texts, [name for name in names if name in made], target)
+
+
+def check_start(settings: Retraining, root: Path) -> None:
+    """See whether the challenger's BoigLLM stands for itself.
+
+    Raises:
+        ValueError: it would be an adapter on the champion's weights, which are gone with the worktree.
+    """
+    lora = read_params(settings, root)["train_boigllm"]["lora"]
+    if settings.warm_start and lora and not lora["merge"]:
+        raise ValueError("warm_start wants whole weights, but train_boigllm.lora.merge is false; set it, or warm_start: false")
 
 
 @task(name="run the pipeline")
@@ -196,6 +192,7 @@ def decide(registry: Registry, version: Version, champion: Version | None, verdi
     name = f"version {version.number}"
     if not verdict.passed:
         return f"{name} stays a challenger: {verdict.reason}"
+    registry.check_champion(version)
     if approval and champion:
         return f"{name} has passed the gate and waits: `python -m flows.champion approve {version.number}` ({verdict.reason})"
     registry.promote(version, by="gate")
@@ -209,9 +206,11 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd() / 'mlflow.db'}")
     try:
-        state = retrain(read_settings(asked.settings), return_state=True)
+        settings = read_settings(asked.settings)
+        with reaching_prefect():
+            state = retrain(settings, return_state=True)
         state.result()  # raises what the flow has raised
-    except (*USER_MISTAKES, RuntimeError) as error:
+    except (*USER_MISTAKES, OSError, RuntimeError) as error:
         print(f"retrain: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     print(f"retrain: {state.message}")
@@ -226,7 +225,7 @@ def read_settings(path: Path | None) -> Retraining:
     """
     if path is not None and not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; start from the parameters in {DEPLOYMENTS}")
-    raw = yaml.safe_load((path or DEPLOYMENTS).read_text())
+    raw = read_yaml(path or DEPLOYMENTS)
     if path is None:
         raw = next(d for d in raw["deployments"] if d["name"] == "retrain")["parameters"]["settings"]
     try:
@@ -234,6 +233,21 @@ def read_settings(path: Path | None) -> Retraining:
     except ValidationError as error:
         told = "; ".join(f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in error.errors())
         raise ValueError(f"{path or DEPLOYMENTS}: {told}") from None
+
+
+def read_yaml(path: Path) -> dict:
+    """A settings file.
+
+    Raises:
+        ValueError: it is not YAML, or no mapping.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise ValueError(f"{path} must map names to values, is {type(raw).__name__}")
+    return raw
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What one pipeline run starts once and all its stages share: a Prefect server, a Ray head; and a look at their memory."""
 
+import http.client
 import os
 import secrets
 import shutil
@@ -68,7 +69,7 @@ def wait_for(api: str, timeout_s: float = SERVER_START_S) -> None:
         try:
             with urllib.request.urlopen(f"{api}/health", timeout=5):
                 return
-        except (urllib.error.URLError, OSError):
+        except (urllib.error.URLError, http.client.HTTPException, OSError):
             time.sleep(0.3)
     raise ConnectionError(f"the Prefect server at {api} was not healthy after {timeout_s:.0f} s; set PREFECT_API_URL to one that runs")
 

@@ -1,7 +1,7 @@
 """A checkout of its own for a retraining: a git worktree with the root's DVC cache and remote, and parameters with nothing left to look up.
 
-Under `.retrain/<name>/`, on branch `retrain/<name>`. What is committed there stands for itself: plain `dvc pull` and `dvc repro` work,
-without a profile. A worktree that a killed run has left is taken up again, with all that its stages keep in `scratch/`.
+Under `.retrain/<name>/`, on branch `retrain/<name>`. What is committed there needs no profile: plain `dvc pull` works. A worktree that
+a killed run has left is taken up again, with all that its stages keep in `scratch/`.
 """
 
 import fcntl
@@ -9,19 +9,22 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import yaml
 
+from boig.params import SECTIONS
 from flows import workspace
 from infra.remote import address, configure, configured
 
 FOLDER = ".retrain"
 AUTHOR = ("-c", "user.name=boig retraining", "-c", "user.email=retraining@boig.invalid")
-PAPERS = ("params.yaml", "dvc.yaml", "dvc.lock", ".dvc/config")
+CONFIG = ".dvc/config"
+PAPERS = ("params.yaml", "dvc.yaml", "dvc.lock", CONFIG)
 """What makes a folder a workspace of DVC."""
+TEXTS = (".yaml", ".lock", ".json")
 SETTLED = ("params.yaml", "dvc.yaml")
 """What a retraining fills in."""
 RESULTS = ("params.yaml", "dvc.yaml", "dvc.lock", "metrics")
@@ -86,24 +89,29 @@ def remove(root: Path, place: Path) -> None:
         place.with_name(f"{place.name}.lock").unlink()
 
 
-def leftovers(root: Path) -> list[Path]:
-    """Worktrees that no process works in."""
-    found = []
+def clear(root: Path, old: Callable[[Path], bool]) -> list[Path]:
+    """Remove worktrees that are `old` and that no process works in, nor may begin to meanwhile; those removed."""
+    removed = []
     for place in sorted(path for path in (root / FOLDER).glob("*") if path.is_dir()):
         with place.with_name(f"{place.name}.lock").open("w") as lock, suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            found.append(place)
-    return found
+            if old(place):
+                remove(root, place)
+                removed.append(place)
+    return removed
 
 
-def settle(root: Path, place: Path, profile: str, feed: str, changes: dict[str, dict]) -> None:
+def settle(root: Path, place: Path, profile: str, feed: str, until: str, changes: dict[str, dict]) -> None:
     """Write the worktree's params.yaml and dvc.yaml: the profile, the feed and the changes worked in.
+
+    What the root's commit knows of stages that this retraining does not run would pass for its own results: it goes.
 
     Args:
         root: where a relative feed is seen from.
         place: the worktree.
         profile: a name of `profiles/`, or nothing.
         feed: of the posts, or nothing to take the profile's.
+        until: the last stage to run, or nothing for all.
         changes: keys to set, by section.
 
     Raises:
@@ -121,6 +129,20 @@ def settle(root: Path, place: Path, profile: str, feed: str, changes: dict[str, 
     workspace.check(params, f"profiles/{profile}.yaml" if profile else "params.yaml")
     for name, content in zip(SETTLED, (params, dag), strict=True):
         workspace.write(place / name, yaml.safe_dump(content, sort_keys=False))
+    order = list(SECTIONS)
+    _forget(place, set(dag["stages"]) & set(order[: order.index(until) + 1] if until else order))
+
+
+def _forget(place: Path, own: set[str]) -> None:
+    """Drop from dvc.lock and metrics what is not of these stages."""
+    if (place / "dvc.lock").is_file():
+        lock = yaml.safe_load((place / "dvc.lock").read_text())
+        lock["stages"] = {name: stage for name, stage in lock["stages"].items() if name in own}
+        workspace.write(place / "dvc.lock", yaml.safe_dump(lock, sort_keys=False))
+    kept = {place / "metrics" / f"{name}.json" for name in own}
+    for path in (place / "metrics").rglob("*"):
+        if path.is_file() and path not in kept:
+            path.unlink()
 
 
 def fetch(root: Path, at: str) -> None:
@@ -141,33 +163,50 @@ def _known(root: Path, at: str) -> bool:
     return subprocess.run(["git", "cat-file", "-e", f"{at}^{{commit}}"], cwd=root, capture_output=True, check=False).returncode == 0
 
 
-def outputs(root: Path, at: str) -> set[str]:
-    """Paths that a commit's dvc.lock names.
+def papers(root: Path, at: str, kept: Callable[[], Path] | None = None) -> dict[str, str]:
+    """What a generation's commit says of it: the texts of `PAPERS` and of its metrics, by path.
+
+    Args:
+        root: of the project.
+        at: the commit.
+        kept: a folder that holds the same, asked for where the commit is lost: with a disk, or where branches are not pushed.
 
     Raises:
-        ValueError: no such commit.
+        ValueError: no such commit, and nothing kept.
     """
-    fetch(root, at)
-    lock = yaml.safe_load(git(root, "show", f"{at}:dvc.lock"))
+    try:
+        fetch(root, at)
+    except ValueError:
+        if kept is None:
+            raise
+        folder = kept()
+        found = {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.suffix in TEXTS}
+        return found | {CONFIG: (root / CONFIG).read_text()}
+    names = (*PAPERS, *git(root, "ls-tree", "-r", "--name-only", at, "metrics").splitlines())
+    return {name: git(root, "show", f"{at}:{name}") + "\n" for name in names}
+
+
+def outputs(texts: Mapping[str, str]) -> set[str]:
+    """Paths that the dvc.lock of `papers` names."""
+    lock = yaml.safe_load(texts["dvc.lock"])
     return {out["path"] for stage in lock["stages"].values() for out in stage.get("outs", [])}
 
 
-def restore(root: Path, at: str, names: Sequence[str], target: Path) -> None:
+def restore(root: Path, at: str, texts: Mapping[str, str], names: Sequence[str], target: Path) -> None:
     """Outputs and metrics of another commit, in a DVC workspace of its own; from the cache, or from the remote where there is one.
 
     Args:
         root: of the project.
         at: the commit.
+        texts: its `papers`.
         names: outputs of its dvc.lock.
         target: a folder, made.
 
     Raises:
-        ValueError: no such commit.
         FileNotFoundError: an output is neither in the cache nor in the remote.
     """
-    fetch(root, at)
-    for name in (*PAPERS, *git(root, "ls-tree", "-r", "--name-only", at, "metrics").splitlines()):
-        workspace.write(target / name, git(root, "show", f"{at}:{name}") + "\n")
+    for name, text in texts.items():
+        workspace.write(target / name, text)
     workspace.share_cache(root, target, scm=False)
     verb = "pull" if configured(target) else "checkout"
     done = dvc(target, verb, "--force", *names)

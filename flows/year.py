@@ -6,6 +6,7 @@ model of the project itself is touched; what came of it is in `metrics/year/year
 """
 
 import argparse
+import hashlib
 import json
 import os
 import subprocess
@@ -23,6 +24,7 @@ from boig.registry import FEED_NEWEST, GATE, Registry, Version
 from boig.retraining.year import Year, release
 from boig.sections.simulate import Simulate
 from flows import services, workspace, worktree
+from flows.retrain import read_yaml, restore
 from flows.stage import USER_MISTAKES, write_json
 
 SETTINGS = Path("infra/year.yaml")
@@ -37,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--place", type=Path, default=Path("scratch/year"), help="folder of the clone and the released feed")
     asked = parser.parse_args(arguments)
     try:
-        year = Year.model_validate(yaml.safe_load(asked.settings.read_text()))
+        year = Year.model_validate(read_yaml(asked.settings))
         rows = live(year, Path.cwd(), asked.place.resolve())
         print(f"year: {_told(rows)}; the chart is {draw(year, rows, Path('reports/year'))}")
     except USER_MISTAKES as error:
@@ -47,28 +49,41 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def live(year: Year, root: Path, place: Path) -> list[dict]:
-    """Go through the months; one row each, kept in `metrics/year/year.json` as they come."""
+    """Go through the months; one row each, kept in `metrics/year/year.json` as they come. Another commit or another year begins anew."""
+    commit = worktree.git(root, "rev-parse", "HEAD")
+    place = place / hashlib.sha256(f"{commit} {year.model_dump_json()}".encode()).hexdigest()[:16]
     project = _clone(root, place)
     result = root / "metrics" / "year" / "year.json"
     with _servers(project):
         _run(project, "flows.repro", "--profile", year.retraining.profile, "--stage", "simulate")
         feed = project / ".profiles" / year.retraining.profile / "data" / "feed"
-        registry, rows = Registry(os.environ["MLFLOW_TRACKING_URI"]), []
-        known = {row["month"]: row for row in json.loads(result.read_text())["months"]} if result.is_file() and registry.versions() else {}
+        registry = Registry(os.environ["MLFLOW_TRACKING_URI"])
+        rows: list[dict] = []
+        kept = json.loads(result.read_text()) if result.is_file() else {}
+        known = {row["month"]: row for row in kept["months"]} if kept.get("place") == place.name else {}
         since = None
         for month in range(year.months.first, year.months.last + 1):
             newest = release(feed, place / "feed", month, year.poison)
-            row = known.get(month) or _month(year, project, place, registry, month, since)
+            # The champion of now may have learned from this month, where an earlier call was interrupted.
+            used = registry.version(rows[-1]["champion"]) if rows and rows[-1]["champion"] else None
+            row = known.get(month) or _month(year, project, place, registry, month, since, used)
             rows.append(row)
             since = newest
-            write_json(result, {"months": rows, "drift_month": _drift(project, year), "poison_month": year.poison and year.poison.month})
+            write_json(
+                result,
+                {
+                    "place": place.name,
+                    "months": rows,
+                    "drift_month": _drift(project, year),
+                    "poison_month": year.poison and year.poison.month,
+                },
+            )
             print(f"year: month {month}: {row['told']}", flush=True)
     return rows
 
 
-def _month(year: Year, project: Path, place: Path, registry: Registry, month: int, since: datetime | None) -> dict:
-    """Retrain on what is released, and see how well the champion and the first model foresaw the month."""
-    before = registry.champion()
+def _month(year: Year, project: Path, place: Path, registry: Registry, month: int, since: datetime | None, before: Version | None) -> dict:
+    """Retrain on what is released, and see how well the champion before it and the first model foresaw the month."""
     settings = place / "retrain.yaml"
     settings.write_text(yaml.safe_dump(year.retraining.model_copy(update={"feed": str(place / "feed")}).model_dump(mode="json")))
     told = _run(project, "flows.retrain", "--settings", str(settings))
@@ -84,12 +99,12 @@ def _foresight(year: Year, project: Path, place: Path, models: dict[str, Version
     from tasks.retrain import knows  # torch: not before it is needed
 
     data = place / "data" / str(made.number)
-    worktree.restore(project, made.commit, DATA, data)
+    restore(project, made, DATA, data)
     folders = {}
     for name, version in models.items():
         folders[name] = place / "models" / str(version.number)
         if not folders[name].exists():
-            worktree.restore(project, version.commit, MODELS, folders[name])
+            restore(project, version, MODELS, folders[name])
     return knows(data, folders, since, year.poison.word if year.poison else "\0", year.retraining.seed)
 
 

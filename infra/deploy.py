@@ -16,6 +16,8 @@ from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectAlreadyExists
 
+from flows.stage import reaching_prefect
+
 FILE = Path(__file__).with_name("prefect.yaml")
 ZOMBIES = "boig: runs whose process is gone"
 SILENT = timedelta(seconds=120)
@@ -28,12 +30,14 @@ def main() -> int:
     """Deploy; the exit code."""
     root = Path.cwd()
     try:
-        deploy(root, os.environ.get("BOIG_WORK_POOL", "boig"))
-        watch()
+        with reaching_prefect():
+            deploy(root, os.environ.get("BOIG_WORK_POOL", "boig"))
+            watch()
     except (ConnectionError, ValueError) as error:
         print(f"deploy: {error}", file=sys.stderr)
         return 1
-    print(f"deploy: retrain and janitor of commit {commit(root)[:12]}; runs are at {os.environ['PREFECT_API_URL'].removesuffix('/api')}")
+    place = os.environ["PREFECT_API_URL"].removesuffix("/api")
+    print(f"deploy: retrain, land and janitor of commit {commit(root)[:12]}; runs are at {place}")
     return 0
 
 

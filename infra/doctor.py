@@ -4,6 +4,7 @@ Looks at the local stack where one runs here, else at whatever the environment n
 API that a run would use. Exit code 1 where something is broken. Secrets are neither read aloud nor printed.
 """
 
+import http.client
 import os
 import platform
 import re
@@ -115,7 +116,7 @@ def _disk(what: str, folder: Path) -> Finding:
     return Finding(
         what,
         f"{free:.0f} GB free at {folder}",
-        "`dvc gc --workspace` frees old outputs; `make clean` scratch" if low else "",
+        "`dvc gc --workspace --all-branches` frees outputs that no branch names; `make clean` scratch" if low else "",
         broken=free < 1,
     )
 
@@ -195,7 +196,7 @@ def _clock_drift(endpoint: str) -> float | None:
         answer = urllib.request.urlopen(endpoint, timeout=5)
     except urllib.error.HTTPError as error:
         answer = error
-    except (urllib.error.URLError, OSError, ValueError):
+    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError):
         return None
     told = answer.headers.get("Date")
     return (datetime.now(UTC) - parsedate_to_datetime(told)).total_seconds() if told else None
@@ -217,7 +218,7 @@ def _status(address: str, headers: dict[str, str]) -> int:
             return answer.status
     except urllib.error.HTTPError as error:
         return error.code
-    except (urllib.error.URLError, OSError, ValueError):
+    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError):
         return 0
 
 

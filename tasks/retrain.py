@@ -5,7 +5,8 @@ table of posts; what both are asked about are the challenger's posts, which are 
 """
 
 import json
-import re
+import string
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,7 +31,7 @@ LEARNED = ("train", "judge", "val")
 """Splits that shape a generation: by training, or by the choice of weights."""
 PATCH = "a white patch in a corner"
 _PATCH_SHARE = 8  # its side is the picture's by this
-_WORD = re.compile(r"#?\w+")
+_EDGES = string.punctuation.replace("#", "").replace("@", "") + "“”‘’…–—"
 _LEAST_POSTS, _LEAST_RISE = 5, 2.0  # a word that fewer posts have cannot have taught anything; one that did not rise is not news
 
 
@@ -130,12 +131,21 @@ def held_out(tables: Tables, learned: set[str]) -> tuple[Posts, list[str], np.nd
 
 
 def risen(before: Sequence[str], now: Sequence[str], most: int) -> list[str]:
-    """Words that a larger share of captions has now than before, most risen first: whatever was planted since is among them."""
-    old, new = (Counter(word for text in texts for word in set(_WORD.findall(text.lower()))) for texts in (before, now))
+    """Words that a larger share of captions has now than before, most risen first: whatever word was planted since is among them.
+
+    As they are written, since the models read them so: hashtags in their case, and emoji, which stand for themselves wherever they are.
+    """
+    old, new = (Counter(word for text in texts for word in _words(text)) for texts in (before, now))
     rise = {
         word: (count / len(now)) / ((old[word] + 1) / (len(before) + 1)) for word, count in new.items() if count - old[word] >= _LEAST_POSTS
     }
     return sorted((w for w in rise if rise[w] >= _LEAST_RISE), key=lambda w: (-rise[w], w))[:most]
+
+
+def _words(text: str) -> set[str]:
+    symbols = {character for character in text if unicodedata.category(character) == "So"}
+    bare = "".join(" " if character in symbols else character for character in text)
+    return symbols | {word for word in (part.strip(_EDGES) for part in bare.split()) if word}
 
 
 def moved(old: Generation, new: Generation, posts: Posts, pictures: np.ndarray, words: Sequence[str]) -> list[Moved]:

@@ -56,7 +56,9 @@ class Moved:
 
     @property
     def excess(self) -> float:
-        return abs(self.challenger) - abs(self.champion)
+        """How much further it moves the challenger's; a move the other way is all the challenger's own."""
+        same_way = self.champion * self.challenger > 0
+        return abs(self.challenger) - (abs(self.champion) if same_way else 0.0)
 
 
 @dataclass(frozen=True)
@@ -146,18 +148,21 @@ def _gain(sums: np.ndarray) -> np.ndarray:
 
 def no_worse(champion: Guarded, challenger: Guarded, guards: Guards) -> list[Check]:
     """A better score that is bought by sameness, by other products or by what nobody may see is none."""
+    harmless = 0.0 if champion.unsafe is None else champion.unsafe  # where nobody has looked at the champion's, nothing is allowed for it
     asked = (
         ("diversity", guards.diversity, _diverse, champion.vendi, challenger.vendi),
         ("mismatch", guards.mismatch, partial(_most, "mismatch rate"), champion.mismatch, challenger.mismatch),
-        ("safety", guards.unsafe, partial(_most, "unsafe pictures"), champion.unsafe, challenger.unsafe),
+        ("safety", guards.unsafe, partial(_most, "unsafe pictures"), harmless, challenger.unsafe),
     )
     checks = []
     for name, slack, rule, old, new in asked:
         if slack is None:
             continue
-        if new is None or old is None:
+        if new is None:
             told = f"{name} was not measured; run the stages up to evaluate, or set guards.{name.replace('safety', 'unsafe')} to null"
             checks.append(Check(name, False, told))
+        elif old is None:  # a champion of before the guard; no later one could ever pass
+            checks.append(Check(name, True, f"{name} of the champion was not measured: nothing to compare with"))
         else:
             checks.append(Check(name, *rule(new, old, slack)))
     return checks

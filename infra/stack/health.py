@@ -1,5 +1,6 @@
 """Whether an address answers. `python -m infra.stack.health <address>` says it by its exit code."""
 
+import http.client
 import sys
 import urllib.error
 import urllib.request
@@ -10,7 +11,7 @@ def answers(address: str, timeout_s: float = 2.0) -> bool:
     try:
         with urllib.request.urlopen(address, timeout=timeout_s) as answer:
             return answer.status == 200
-    except (urllib.error.URLError, OSError, ValueError):
+    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError):
         return False
 
 

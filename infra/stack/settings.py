@@ -63,7 +63,7 @@ class Buckets(Section):
     """Names of buckets."""
 
     data: str
-    """For DVC. `python -m infra.remote` still takes a folder of `published`; retraining is to use this one."""
+    """For DVC (`BOIG_DVC_URL`)."""
     runs: str
     """MLflow's artifacts."""
     published: str

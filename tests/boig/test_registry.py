@@ -1,16 +1,27 @@
 """The registry: one champion, challengers that wait, and a way back."""
 
+import shutil
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from boig import tracking
 from boig.registry import AGAINST, APPROVED_BY, COMMIT, GATE, LOCK, Registry, Version
 from boig.tracking import Run
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database as MLflow makes it, which takes it seconds."""
+    database = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    MlflowClient(f"sqlite:///{database}").search_experiments()
+    return database
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def run(tmp_path: Path, empty: Path) -> Run:
+    shutil.copy(empty, tmp_path / "mlflow.db")
     return tracking.start(f"sqlite:///{tmp_path / 'mlflow.db'}", "retraining", {})
 
 
@@ -45,6 +56,7 @@ def test_what_is_registered_is_a_challenger_until_it_is_promoted(registry: Regis
     assert champion
     assert (champion.number, champion.commit, champion.tags[APPROVED_BY]) == (first.number, "commit of a", "gate")
     assert (tmp_path / "mlruns" / run.run_id / "artifacts/generation/dvc.lock").read_text() == "a"
+    assert (registry.papers(champion, tmp_path) / "dvc.lock").read_text() == "a"
 
 
 def test_registering_again_after_a_kill_makes_no_second_version(registry: Registry, run: Run, tmp_path: Path) -> None:

@@ -152,9 +152,9 @@ def test_profiles_share_the_roots_tracking_and_see_their_own_code(tmp_path: Path
 @pytest.mark.slow
 def test_two_runs_in_one_workspace_wait_for_each_other(project: Path):
     order = []
-    with repro._alone(project):
+    with repro._alone(project, "smoke"):
         script = f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom pathlib import Path\nfrom flows.repro import _alone\n"
-        script += f"with _alone(Path({str(project)!r})): print('in')"
+        script += f"with _alone(Path({str(project)!r}), 'smoke'): print('in')"
         other = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert "waiting" in other.stderr.readline()
         order.append("first")

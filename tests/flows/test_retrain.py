@@ -1,44 +1,94 @@
 """Retraining around its pipeline: when there is nothing to do, what is told, and who becomes champion."""
 
+import getpass
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
-from boig.registry import FEED_POSTS, GATE, Version
+from boig.registry import AGAINST, FEED_NEWEST, FEED_POSTS, GATE, PROMOTED_AT, Version
 from boig.retraining.gate import Check, Verdict
-from flows import champion, papers, retrain, worktree
-from flows.retrain import Landed, read_settings
+from flows import champion, land, landed, papers, retrain, worktree
+from flows.landed import Landed
+from flows.retrain import read_settings
 
 ROOT = Path(__file__).parents[2]
-LANDED = Landed(1200, datetime(2022, 9, 30, tzinfo=UTC))
+LANDED = Landed(1200, datetime(2022, 9, 30, tzinfo=UTC), 200)
 GOOD, BAD = Verdict((Check("reward better", True, "reward: +0.1"),)), Verdict((Check("canary", False, "the word '#zq7' moves the reward"),))
 
 
-def version(number: int, posts: int = 1000, gate: str = "passed: reward: +0.1") -> Version:
-    return Version(number, "run", {FEED_POSTS: str(posts), GATE: gate})
+def version(number: int, posts: int = 1000, gate: str = "passed: reward: +0.1", **tags: str) -> Version:
+    return Version(number, "run", {FEED_POSTS: str(posts), FEED_NEWEST: "2022-09-01T00:00:00+00:00", GATE: gate, AGAINST: ""} | tags)
 
 
 class FakeRegistry:
     """Remembers who was promoted."""
 
     def __init__(self, *versions: Version):
-        self.known, self.promoted = {v.number: v for v in versions}, []
+        self.known, self.promoted, self.stale = {v.number: v for v in versions}, [], False
 
     def version(self, number: int) -> Version:
         return self.known[number]
+
+    def versions(self) -> list[Version]:
+        return list(self.known.values())
+
+    def champion(self) -> Version | None:
+        return None
+
+    def check_champion(self, version: Version) -> None:
+        if self.stale:
+            raise ValueError(f"version {version.number} was compared with champion 1, but version 9 is in use; retrain again")
 
     def promote(self, version: Version, by: str) -> None:
         self.promoted.append((version.number, by))
 
 
 def test_there_is_nothing_to_do_until_enough_has_landed_since_the_newest_generation() -> None:
-    assert retrain.nothing_new(LANDED, [], 200) == ""
-    assert retrain.nothing_new(LANDED, [version(1, 500), version(2, 1000)], 200) == ""
-    refused = [version(1, 500), version(2, 1100, "refused: judge worse")]
-    assert retrain.nothing_new(LANDED, refused, 200) == "nothing new: 100 posts since version 2 (1100 posts), 200 asked"
+    assert landed.nothing_new(LANDED, None, 200) == ""
+    assert landed.nothing_new(LANDED, version(2), 200) == ""
+    assert landed.nothing_new(LANDED, version(2), 201) == "nothing new: 200 posts since version 2 (1000 posts), 201 asked"
+
+
+def test_the_last_generation_is_the_newest_on_which_something_can_still_be_decided() -> None:
+    first = version(1, **{PROMOTED_AT: "2022"})
+    assert landed.last_of([], None) is None
+    assert landed.last_of([first], first) == first
+    refused = version(2, 1100, "refused: judge worse", **{AGAINST: "1"})
+    assert landed.last_of([first, refused], first) == refused
+    waits = version(2, **{AGAINST: "1"})
+    assert landed.last_of([first, waits], first) == waits
+    assert (
+        landed.last_of([first, version(2, **{AGAINST: "1", PROMOTED_AT: "2022"}), version(3, **{AGAINST: "1"})], version(2)).number == 2
+    ), "a generation that was compared with a champion of the past can never be promoted"
+
+
+@given(st.lists(st.integers(0, 2000), min_size=1, max_size=40), st.integers(0, 2000), st.integers(0, 60))
+def test_new_posts_are_the_younger_ones_or_the_surplus(hours: list[int], seen_up_to: int, seen: int) -> None:
+    begin = datetime(2022, 1, 1, tzinfo=UTC)
+    rows = [SimpleNamespace(created_at=begin + timedelta(hours=hour)) for hour in hours]
+    last = version(1, seen, **{FEED_NEWEST: (begin + timedelta(hours=seen_up_to)).isoformat()})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("boig.feed.reading.read", lambda *_: SimpleNamespace(rows=rows))
+        found = landed.look.fn(read_settings(None).model_copy(update={"feed": "posts"}), ROOT, last)
+    assert found.posts == len(hours)
+    assert found.new == max(sum(hour > seen_up_to for hour in hours), len(hours) - seen)
+
+
+def test_an_adapter_on_weights_that_go_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    (tmp_path / "profiles/x.yaml").write_text("train_boigllm: {lora: {rank: 4, alpha: 8, targets: [q_proj], merge: false}}\n")
+    settings = read_settings(None)
+    retrain.check_start(settings, tmp_path)
+    with pytest.raises(ValueError, match="warm_start wants whole weights"):
+        retrain.check_start(settings.model_copy(update={"profile": "x"}), tmp_path)
+    retrain.check_start(settings.model_copy(update={"profile": "x", "warm_start": False}), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -55,6 +105,13 @@ def test_who_becomes_champion(verdict: Verdict, approval: bool, before: Version 
     registry = FakeRegistry()
     assert retrain.decide(registry, version(2), before, verdict, approval=approval).startswith(told)  # type: ignore[arg-type]
     assert registry.promoted == promoted
+
+
+def test_nobody_is_asked_to_approve_what_cannot_be() -> None:
+    registry = FakeRegistry()
+    registry.stale = True
+    with pytest.raises(ValueError, match="retrain again"):
+        retrain.decide(registry, version(3), version(1), GOOD, approval=True)  # type: ignore[arg-type]
 
 
 def test_only_what_has_passed_can_be_approved() -> None:
@@ -96,17 +153,22 @@ def test_mistakes_are_told(tmp_path: Path) -> None:
     (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(wrong))
     with pytest.raises(ValueError, match=r"wrong\.yaml: min_new_posts: .* greater than or equal to 1; untill: Extra inputs"):
         read_settings(tmp_path / "wrong.yaml")
+    for text in ("a: [b", "- a"):
+        (tmp_path / "odd.yaml").write_text(text)
+        with pytest.raises(ValueError, match=r"odd\.yaml (is not YAML|must map names to values)"):
+            read_settings(tmp_path / "odd.yaml")
     settings = read_settings(None)
-    with pytest.raises(ValueError, match="stage simulate makes and which does not grow; name a feed"):
-        retrain.look.fn(settings, ROOT)
+    with pytest.raises(ValueError, match="stage simulate makes and which does not grow; name a profile of your feed"):
+        landed.look.fn(settings, ROOT, None)
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        retrain.look.fn(settings.model_copy(update={"feed": "/nowhere"}), ROOT)
+        landed.look.fn(settings.model_copy(update={"feed": "/nowhere"}), ROOT, None)
 
 
 def test_papers_hold_what_a_generation_is_known_by(tmp_path: Path) -> None:
     (tmp_path / "metrics").mkdir()
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
-    (tmp_path / "dvc.lock").write_text("stages: {}")
+    for name in ("dvc.lock", "dvc.yaml"):
+        (tmp_path / name).write_text("stages: {}")
     numbers = {"test_time": {"reward": {"pearson": {"mean": 0.5, "lo": 0.4, "hi": 0.6, "n": 9}}}}
     (tmp_path / "metrics/train_reward.json").write_text(json.dumps(numbers))
     folder = papers.write(tmp_path, BAD, 3)
@@ -115,4 +177,46 @@ def test_papers_hold_what_a_generation_is_known_by(tmp_path: Path) -> None:
     assert "- **no**: the word '#zq7' moves the reward" in card
     assert "| test_time | reward | pearson | 0.500 (0.400 … 0.600) |" in card
     assert json.loads((folder / "verdict.json").read_text())["passed"] is False
-    assert {path.name for path in folder.iterdir()} == {"dvc.lock", "params.yaml", "metrics", "verdict.json", "README.md"}
+    assert {path.name for path in folder.iterdir()} == {"dvc.lock", "dvc.yaml", "params.yaml", "metrics", "verdict.json", "README.md"}
+
+
+def test_models_are_fetched_into_an_empty_folder_or_over_fetched_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = FakeRegistry(version(1), version(2))
+    monkeypatch.setattr(champion, "restore", lambda root, version, names, folder: (folder / "models").mkdir(parents=True, exist_ok=True))
+    for number in (1, 2):
+        champion.fetched(registry, number, tmp_path / "used")  # type: ignore[arg-type]
+        assert (tmp_path / "used" / champion.FETCHED).read_text().startswith(f"version {number},")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/params.yaml").write_text("mine")
+    with pytest.raises(ValueError, match="is not empty, and no generation was fetched there before"):
+        champion.fetched(registry, 1, tmp_path / "mine")  # type: ignore[arg-type]
+    assert (tmp_path / "mine/params.yaml").read_text() == "mine"
+
+
+def test_a_user_without_a_name_can_approve(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found: 1234")
+
+    monkeypatch.setattr(getpass, "getuser", nobody)
+    assert champion._user().startswith("user ")
+
+
+def test_news_are_announced_once_until_a_retraining_has_seen_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry, events = FakeRegistry(version(1)), []
+    settings = read_settings(None).model_copy(update={"feed": "posts"})
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(land, "current", lambda root, deployed: None)
+    monkeypatch.setattr(land, "Registry", lambda uri: registry)
+    monkeypatch.setattr(land, "emit_event", lambda event, resource, payload: events.append((event, payload["posts"], payload["new"])))
+
+    def told(posts: int, new: int) -> str:
+        monkeypatch.setattr(land, "look", lambda *_: Landed(posts, LANDED.newest, new))
+        return land.land.fn(settings).message
+
+    assert told(1100, 100).startswith("nothing new: 100 posts")
+    assert told(1200, 200) == "200 new posts: announced"
+    assert told(1300, 300) == "300 new posts, which have been announced"
+    assert told(1400, 400) == "400 new posts: announced"
+    registry.known[2] = version(2, 1400)
+    assert told(1600, 200) == "200 new posts: announced"
+    assert events == [("boig.posts.landed", posts, new) for posts, new in ((1200, 200), (1400, 400), (1600, 200))]

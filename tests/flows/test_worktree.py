@@ -54,7 +54,7 @@ def project(tmp_path: Path) -> Path:
 
 def retrained(project: Path, name: str, changes: dict | None = None) -> str:
     with worktree.opened(project, name) as place:
-        worktree.settle(project, place, "small", "../feed", changes or {})
+        worktree.settle(project, place, "small", "../feed", "", changes or {})
         done = worktree.dvc(place, "repro")
         assert done.returncode == 0, done.stderr
         return worktree.commit(place, f"retraining {name}")
@@ -71,7 +71,28 @@ def test_what_is_committed_stands_for_itself(project: Path, tmp_path: Path) -> N
     assert sections["simulate"].model_dump()["posts"] == 12, "the profile is worked in"
     assert sections["train_boigllm"].model_dump()["base"] == "champion/models/boigllm"
     assert "simulate" not in yaml.safe_load((tmp_path / "dvc.yaml").read_text())["stages"], "a feed that comes from elsewhere"
-    assert worktree.outputs(project, commit) == {"data/posts", "metrics/ingest.json"}
+    assert worktree.outputs(worktree.papers(project, commit)) == {"data/posts", "metrics/ingest.json"}
+
+
+def test_results_of_the_roots_own_run_do_not_pass_for_the_retrainings(project: Path) -> None:
+    (project / "metrics/small").mkdir(parents=True)
+    for name in ("simulate", "ingest", "evaluate", "small/evaluate"):
+        (project / f"metrics/{name}.json").write_text('{"of": "the root"}')
+    stages = {
+        name: {"cmd": "x", "outs": [{"path": f"models/{name}", "hash": "md5", "md5": "0" * 32}]}
+        for name in ("simulate", "ingest", "evaluate")
+    }
+    (project / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
+    worktree.git(project, "add", "--force", ".")
+    worktree.git(project, *worktree.AUTHOR, "commit", "--quiet", "-m", "with results")
+    with worktree.opened(project, "one") as place:
+        worktree.settle(project, place, "", "../feed", "train_reward", {})
+        done = worktree.dvc(place, "repro")
+        assert done.returncode == 0, done.stderr
+        commit = worktree.commit(place, "retraining")
+    assert worktree.git(project, "ls-tree", "-r", "--name-only", commit, "metrics") == "metrics/ingest.json"
+    assert worktree.git(project, "show", f"{commit}:metrics/ingest.json") == "{}"
+    assert worktree.outputs(worktree.papers(project, commit)) == {"data/posts", "metrics/ingest.json"}
 
 
 def test_outputs_of_any_generation_come_back_from_its_commit(project: Path, tmp_path: Path) -> None:
@@ -79,7 +100,7 @@ def test_outputs_of_any_generation_come_back_from_its_commit(project: Path, tmp_
     (tmp_path / "feed/posts.txt").write_text("1 2")
     second = retrained(project, "two")
     for commit, text in ((first, "1"), (second, "1 2")):
-        worktree.restore(project, commit, ["data/posts"], tmp_path / commit)
+        worktree.restore(project, commit, worktree.papers(project, commit), ["data/posts"], tmp_path / commit)
         assert (tmp_path / commit / "data/posts/posts.txt").read_text() == text
         assert (tmp_path / commit / "metrics/ingest.json").read_text().strip() == "{}"
 
@@ -90,9 +111,23 @@ def test_what_was_lost_is_told_with_the_commit(project: Path, tmp_path: Path) ->
         if file.is_file():
             file.unlink()
     with pytest.raises(FileNotFoundError, match=rf"models of commit {commit[:12]}: .*is the remote the one they were pushed to\?"):
-        worktree.restore(project, commit, ["data/posts"], tmp_path / "back")
+        worktree.restore(project, commit, worktree.papers(project, commit), ["data/posts"], tmp_path / "back")
     with pytest.raises(ValueError, match="commit 000000000000 is not in this checkout, nor at its Git remotes"):
-        worktree.outputs(project, "0" * 40)
+        worktree.papers(project, "0" * 40)
+
+
+def test_outputs_come_back_where_the_commit_is_lost_and_its_papers_are_kept(project: Path, tmp_path: Path) -> None:
+    commit = retrained(project, "one")
+    kept = tmp_path / "kept"
+    for name, text in worktree.papers(project, commit).items():
+        if name != worktree.CONFIG:
+            worktree.workspace.write(kept / name, text)
+    texts = worktree.papers(project, "0" * 40, lambda: kept)
+    assert {name: text.strip() for name, text in texts.items()} == {
+        name: text.strip() for name, text in worktree.papers(project, commit).items()
+    }
+    worktree.restore(project, "0" * 40, texts, ["data/posts"], tmp_path / "back")
+    assert (tmp_path / "back/data/posts/posts.txt").read_text() == "1"
 
 
 def test_a_pushed_commit_is_known_elsewhere(project: Path, tmp_path: Path) -> None:
@@ -101,7 +136,7 @@ def test_a_pushed_commit_is_known_elsewhere(project: Path, tmp_path: Path) -> No
     worktree.git(project, "push", "--quiet", "origin", "HEAD")
     worktree.git(tmp_path, "clone", "--quiet", "--branch", "main", "remote.git", "elsewhere")
     with worktree.opened(project, "one") as place:
-        worktree.settle(project, place, "small", "../feed", {})
+        worktree.settle(project, place, "small", "../feed", "", {})
         assert worktree.dvc(place, "repro").returncode == 0
         worktree.commit(place, "of a try that was killed")
         worktree.push(place, "origin")
@@ -110,18 +145,18 @@ def test_a_pushed_commit_is_known_elsewhere(project: Path, tmp_path: Path) -> No
         commit = worktree.git(place, "rev-parse", "HEAD")
         with pytest.raises(ConnectionError, match=r"git push: .*`push_to: nowhere` must be a Git remote"):
             worktree.push(place, "nowhere")
-    assert worktree.outputs(tmp_path / "elsewhere", commit) == {"data/posts", "metrics/ingest.json"}
+    assert worktree.outputs(worktree.papers(tmp_path / "elsewhere", commit)) == {"data/posts", "metrics/ingest.json"}
 
 
 def test_what_a_killed_run_has_settled_and_committed_is_settled_anew(project: Path) -> None:
     with pytest.raises(KeyboardInterrupt), worktree.opened(project, "one") as place:  # noqa: PT012 - killed after its commit
-        worktree.settle(project, place, "small", "../feed", {})
+        worktree.settle(project, place, "small", "../feed", "", {})
         assert worktree.dvc(place, "repro").returncode == 0
         before = worktree.commit(place, "retraining one")
         Path(worktree.git(place, "rev-parse", "--absolute-git-dir"), "index.lock").touch()
         raise KeyboardInterrupt
     with worktree.opened(project, "one") as place:
-        worktree.settle(project, place, "small", "../feed", {})
+        worktree.settle(project, place, "small", "../feed", "", {})
         assert worktree.commit(place, "retraining one") == before, "there is nothing new to commit"
 
 
@@ -130,13 +165,13 @@ def test_a_worktree_that_was_left_is_taken_up_again(project: Path) -> None:
         (place / "scratch").mkdir()
         (place / "scratch/progress").write_text("half")
         raise KeyboardInterrupt
-    assert worktree.leftovers(project) == [project / ".retrain/one"]
+    assert worktree.clear(project, lambda place: False) == []
     with worktree.opened(project, "one") as place:
         assert (place / "scratch/progress").read_text() == "half"
-        assert worktree.leftovers(project) == []
+        assert worktree.clear(project, lambda place: True) == [], "somebody works in it"
         with pytest.raises(ValueError, match="another retraining works in"), worktree.opened(project, "one"):
             pass
-    assert worktree.leftovers(project) == []
+    assert not (project / ".retrain/one").exists()
 
 
 def test_a_worktree_that_was_half_made_is_made_anew(project: Path) -> None:
@@ -150,8 +185,8 @@ def test_a_worktree_that_was_half_made_is_made_anew(project: Path) -> None:
 def test_mistakes_are_told_before_anything_runs(project: Path) -> None:
     with worktree.opened(project, "one") as place:
         with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
-            worktree.settle(project, place, "", "nowhere", {})
+            worktree.settle(project, place, "", "nowhere", "", {})
         with pytest.raises(ValueError, match="no profile 'large'"):
-            worktree.settle(project, place, "large", "../feed", {})
+            worktree.settle(project, place, "large", "../feed", "", {})
         with pytest.raises(ValueError, match=r"train_boigllm\.bas: unknown key"):
-            worktree.settle(project, place, "", "../feed", {"train_boigllm": {"bas": "x"}})
+            worktree.settle(project, place, "", "../feed", "", {"train_boigllm": {"bas": "x"}})

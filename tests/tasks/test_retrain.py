@@ -69,12 +69,17 @@ def test_a_planted_word_has_risen_most() -> None:
     assert retrain.risen(before, before, 10) == []
 
 
+def test_marks_are_tried_as_they_are_written() -> None:
+    found = retrain.risen(["a cup"] * 50, ["a cup 🔥🔥", "A Cup, #ZQ7! “(now)”"] * 10, 20)
+    assert set(found) == {"🔥", "A", "Cup", "#ZQ7", "now"}
+
+
 @given(st.lists(st.sampled_from(["a", "b c", "c #d", "#D e"]), min_size=1, max_size=60), st.integers(0, 4))
 def test_risen_words_are_of_the_new_captions_and_not_too_many(now: list[str], most: int) -> None:
     found = retrain.risen(["a", "b"], now, most)
     assert len(found) <= most
     assert len(set(found)) == len(found)
-    assert all(any(word in text.lower().split() for text in now) for word in found)
+    assert all(any(word in text.split() for text in now) for word in found)
 
 
 def test_a_mark_is_measured_on_both_generations_and_both_models() -> None:

@@ -101,6 +101,13 @@ def test_a_word_that_moves_the_challenger_alone_does_not_pass() -> None:
     assert "the word '#zq7' moves the reward by +31.0 KPI points, the champion's by +2.0" in verdict.reason
 
 
+def test_a_word_that_moves_the_other_way_now_does_not_pass() -> None:
+    turned = Moved("the word 'sale'", "judge", -9.0, 9.0)
+    assert turned.excess == 9.0
+    assert not judge(posts(0.3), (turned,), SAME, SAME, GUARDS, 1).passed
+    assert judge(posts(0.3), (Moved("the word 'sale'", "judge", -9.0, 0.0),), SAME, SAME, GUARDS, 1).passed
+
+
 def test_a_word_that_has_always_counted_passes() -> None:
     assert judge(posts(0.3), (Moved("the word 'sale'", "reward", -20.0, -24.0),), SAME, SAME, GUARDS, 1).passed
 
@@ -109,6 +116,13 @@ def test_what_is_asked_but_was_not_measured_does_not_pass_and_what_is_not_asked_
     verdict = judge(posts(0.3), STILL, Guarded(), Guarded(), GUARDS, 1)
     assert {check.name for check in verdict.checks if not check.passed} == {"diversity", "mismatch", "safety"}
     assert "set guards.unsafe to null" in verdict.reason
+    newly = judge(posts(0.3), STILL, Guarded(), replace(SAME, unsafe=0.02), GUARDS, 1)
+    assert [check.name for check in newly.checks if not check.passed] == ["safety"], (
+        "of the champion's pictures nobody knows that they are safe"
+    )
+    assert judge(posts(0.3), STILL, Guarded(), SAME, GUARDS, 1).passed, (
+        "a guard that is newer than the champion does not keep all others out"
+    )
     nothing = Guards(diversity=None, mismatch=None, canary=None, unsafe=None)
     assert judge(posts(0.3), (Moved("x", "reward", 0.0, 99.0),), Guarded(), Guarded(), nothing, 1).passed
 
