@@ -79,6 +79,7 @@ base: $(STAMP) ## Train the small models of base/ again: make base [DEVICE=cuda]
 	.venv/bin/python -m base.recipes.detector detector --device $(DEVICE)
 	.venv/bin/python -m base.recipes.detector reference --device $(DEVICE)
 	.venv/bin/python -m base.recipes.codec --device $(DEVICE)
+	rm -f scratch/denoiser.pt
 	.venv/bin/python -m base.recipes.denoiser --device $(DEVICE) --pictures 208000
 	.venv/bin/python -m base.recipes.denoiser --device $(DEVICE) --pictures 340000
 	.venv/bin/python -m base.recipes.score --device $(DEVICE)
@@ -103,5 +104,5 @@ sbom: $(TOOLS) ## reports/sbom.json: all packages and model weights with hashes 
 hooks: $(TOOLS) ## Git's hooks: style, types, large files, secrets; .pre-commit-config.yaml
 	.tools/bin/pre-commit install --hook-type pre-commit --hook-type pre-push
 
-clean: ## What runs leave behind, but for the DVC cache and MLflow's data
+clean: ## Workspaces of profiles, scratch (make year's too), caches of tools; data, models, DVC's cache and MLflow's runs stay
 	rm -rf .profiles scratch .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -1,6 +1,6 @@
 """Drawing descriptions beside transformers' `generate` with xgrammar's own logits processor: finished texts a second.
 
-    python -m bench.decode         # five minutes on two cores; writes bench/results/decode.json
+    python -m bench.decode         # ten minutes on two cores; writes bench/results/decode.json
 
 The same model, prompts, grammar, temperature and rows together on both sides: 12 briefs with 40 draws each by the default's BoigLLM,
 trained for one pass so that its texts have the usual lengths, and 4 briefs with 8 draws each by SmolLM2-135M untuned, after its

@@ -1,6 +1,6 @@
 """Fine-tuning of BoigLLM beside TRL's `SFTTrainer` with its defaults: non-padding tokens a second, at equal validation loss.
 
-    python -m bench.sft            # a few minutes on two cores; writes bench/results/sft.json
+    python -m bench.sft            # ten minutes on two cores; writes bench/results/sft.json
 
 Both start from the same weights of the default's size and see the same texts in the same batches with the same optimizer, schedule
 and plain cross-entropy on the answers, in float32. Time is that of the whole call, from texts to a trained model. TRL's default

@@ -34,7 +34,7 @@ class TestGuide:
         assert words <= set(SERVICES) | {"SERVICE"}
 
     def test_settings_and_keys(self, made: Path) -> None:
-        assert set(re.findall(r"BOIG_[A-Z0-9_]+", self.TEXT)) <= set(read_env(made / ".env"))
+        assert set(re.findall(r"BOIG_[A-Z0-9_]+", self.TEXT)) <= set(read_env(made / ".env")) | set(SERVICES["worker"].environment)
         rotation = self.TEXT.split("**Rotation**")[1].split("Runbook")[0]
         names = set(re.findall(r"`([a-z0-9_]+)`", rotation.split("Names:")[1].split("\n")[0])) | set(
             re.findall(r"--rotate (\w+)", rotation)

