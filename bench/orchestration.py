@@ -1,0 +1,113 @@
+"""What a stage costs beside its own work: seven stages that do nothing, run as the pipeline runs its own.
+
+    make stack && . .stack/env && python -m bench.orchestration      # two minutes on two cores; writes bench/results/orchestration.json
+
+Each stage is what every stage is: DVC runs it, it loads its section, opens its MLflow run, calls a Prefect flow, which sends a row through
+an actor on Ray, and writes its metrics. The servers are those of the environment. What a stage's own libraries take to be imported is left
+out: these have none. The peer is DVC alone: the same DAG of programs that write their file and end.
+"""
+
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+
+from boig.params import SECTIONS
+
+OUT = Path("bench/results/orchestration.json")
+ROOT = Path(__file__).parents[1]
+WANTED = ("PREFECT_API_URL", "MLFLOW_TRACKING_URI", "RAY_ADDRESS")
+RUNS = 3
+
+
+class Nothing:
+    """A Ray worker that gives rows back."""
+
+    def __call__(self, rows: list[dict]) -> list[dict]:
+        return rows
+
+
+def stage(name: str) -> int:
+    """One stage, in the process that DVC has started; the exit code."""
+    from prefect import flow
+
+    from flows.on_ray import map_batches
+    from flows.stage import run_stage
+
+    @flow(name=name, validate_parameters=False)
+    def idle(section, report) -> dict:
+        rows = map_batches([{"row": 1}], Nothing, {}, batch_size=1, workers=1, cpus_per_worker=1, label=name)
+        return {"rows": len(rows)}
+
+    return run_stage(name, idle)
+
+
+def project(folder: Path, command: str) -> None:
+    """A DVC project whose stages follow each other, as the pipeline's do."""
+    (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    stages: dict[str, dict] = {}
+    before: list[str] = []
+    for name in SECTIONS:
+        made = f"metrics/{name}.json"
+        stages[name] = {"cmd": f"{command} {name}", "deps": before, "metrics": [{made: {"cache": False}}]}
+        before = [made]
+    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False))
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet"], cwd=folder, check=True)
+
+
+def seconds(folder: Path) -> float:
+    """Wall time of `dvc repro`."""
+    begun = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "dvc", "repro", "--quiet"], cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
+    return time.perf_counter() - begun
+
+
+def timed(command: str) -> tuple[list[float], float]:
+    """Seconds of each of `RUNS` whole runs, and of a run with nothing to do."""
+    whole = []
+    for _ in range(RUNS):
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place)
+            (folder / "metrics").mkdir()
+            project(folder, command)
+            whole.append(seconds(folder))
+            idle = seconds(folder)
+    return whole, idle
+
+
+def main() -> int:
+    """Measure both; the exit code."""
+    if missing := [name for name in WANTED if not os.environ.get(name)]:
+        print(f"bench: {', '.join(missing)} not set; `make stack` and `. .stack/env`", file=sys.stderr)
+        return 1
+    ours, noop = timed(f"{sys.executable} -m bench.orchestration stage")
+    script = "import pathlib, sys; pathlib.Path('metrics', sys.argv[1] + '.json').write_text('{}')"
+    peer, _ = timed(f'{sys.executable} -c "{script}"')
+    count = len(SECTIONS)
+    result = {
+        "seconds_per_stage": round(statistics.median(ours) / count, 2),
+        "seconds_per_stage_dvc_alone": round(statistics.median(peer) / count, 2),
+        "noop_s": round(noop, 2),
+        "runs_s": [round(value, 1) for value in ours],
+        "runs_dvc_alone_s": [round(value, 1) for value in peer],
+        "stages": count,
+        "peak_rss_mb_of_a_stage": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3),
+        "cores": len(os.sched_getaffinity(0)),
+        "machine": platform.machine(),
+    }
+    OUT.parent.mkdir(exist_ok=True)
+    OUT.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(stage(sys.argv[2]) if sys.argv[1:2] == ["stage"] else main())
