@@ -123,8 +123,10 @@ def main() -> None:
         with ProcessPoolExecutor(1, get_context("spawn")) as alone:
             found[method] = alone.submit(run_method, section, method, overlapped, folder).result()
     goal = found[PEER]["looks"][-1]["reward"]
-    ours, peer = seconds_to(found[OURS]["looks"], goal), found[PEER]["looks"][-1]["seconds"]
-    ratio = round(peer / ours, 2) if ours else None
+    if goal <= found[PEER]["looks"][0]["reward"]:
+        raise SystemExit(f"bench: the peer ends at a reward of {goal}, not above the base's; there is no time to compare")
+    ours, peer = (seconds_to(found[name]["looks"], goal) for name in (OURS, PEER))
+    ratio = round(peer / ours, 2) if ours and peer else None
     result = {
         "ours": ours,
         "peer": peer,

@@ -99,7 +99,7 @@ def main() -> int:
         "runs_s": [round(value, 1) for value in ours],
         "runs_dvc_alone_s": [round(value, 1) for value in peer],
         "stages": count,
-        "peak_rss_mb_of_a_stage": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3),
+        "peak_rss_mb_of_a_process": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024),
         "cores": len(os.sched_getaffinity(0)),
         "machine": platform.machine(),
     }

@@ -8,6 +8,7 @@ K-means gets what it is used with in practice: 128 px, 5 clusters, 1 start, each
 
 import io
 import json
+import os
 import platform
 import resource
 import statistics
@@ -105,7 +106,10 @@ def main() -> None:
         return
     found = {}
     for method in METHODS:
-        answer = subprocess.run([sys.executable, "-m", "bench.palette", method], check=True, capture_output=True, text=True)
+        answer = subprocess.run(
+            [sys.executable, "-m", "bench.palette", method], check=True, capture_output=True, text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        )  # fmt: skip
         found[method] = json.loads(answer.stdout)
     mine = np.array(found["ours"]["coverage"])
 

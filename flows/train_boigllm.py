@@ -50,7 +50,7 @@ def evaluate(section: TrainBoigllm, folder: Path, report: Reporter) -> dict:
 @flow(name="train_boigllm", validate_parameters=False)
 def train_boigllm(section: TrainBoigllm, report: Reporter) -> dict:
     """A model that describes the picture that gets a wanted KPI, and tells the KPI that a picture gets."""
-    folder = scratch_dir("train_boigllm", section, tasks.INPUTS)
+    folder = scratch_dir("train_boigllm", section, tasks.inputs(section))
     fitted = fit(section, folder, report)
     metrics = evaluate(section, folder, report)
     out = tasks.place(folder)

@@ -143,10 +143,10 @@ def _posts(section: Ingest, work: _Work) -> list[dict]:
     """Rows of the `posts` contract; test posts that give way to their near-duplicates are dropped."""
     time_us = np.array([round(r.created_at.timestamp() * 1e6) for r in work.rows], dtype=np.int64)
     raw = np.array([r.kpi_raw for r in work.rows], dtype=np.float64)
-    work.kpi = kpi.normalize(np.array([r.account for r in work.rows], dtype=object), time_us, raw, section.kpi)
     ids = post_ids([r.origin for r in work.rows])
     group = _groups(section, work, ids)
     split = assign([r.account for r in work.rows], [r.industry for r in work.rows], time_us, group, section.splits)
+    work.kpi = _normalized(section, work, time_us, raw, np.array([place == "test_time" for place in split], dtype=bool))
     columns = zip(work.rows, work.pictures, work.kpi.tolist(), kpi.buckets(work.kpi, raw, section.kpi), ids, group, split, strict=True)
     rows = [
         {
@@ -158,6 +158,18 @@ def _posts(section: Ingest, work: _Work) -> list[dict]:
     ]  # fmt: skip
     work.keep(np.array([place != NEAR_DUPLICATE for place in split], dtype=bool), "near_duplicate")
     return sorted((r for r in rows if r["split"] != NEAR_DUPLICATE), key=lambda r: (r["created_at"], r["post_id"]))
+
+
+def _normalized(section: Ingest, work: _Work, time_us: np.ndarray, raw: np.ndarray, newest: np.ndarray) -> np.ndarray:
+    """The KPI on 0–100, (N,); a post with several pictures counts once in its account's window."""
+    seen: dict[tuple[str, float], int] = {}
+    for i, row in enumerate(work.rows):
+        seen.setdefault((row.origin, row.kpi_raw), i)
+    firsts = np.array(list(seen.values()))
+    account = np.array([work.rows[i].account for i in firsts], dtype=object)
+    ranked = kpi.normalize(account, time_us[firsts], raw[firsts], section.kpi, newest[firsts])
+    of = dict(zip(seen, ranked.tolist(), strict=True))
+    return np.array([of[row.origin, row.kpi_raw] for row in work.rows])
 
 
 def _groups(section: Ingest, work: _Work, ids: list[str]) -> list[str]:

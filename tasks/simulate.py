@@ -181,14 +181,15 @@ def _ceiling(section: Simulate, plan: Plan, parts: dict[str, np.ndarray], expect
     posts = [plan.drafts[i] for i in use.tolist()]
     owner = np.array([d.post.account for d in posts])
     time_us = np.array([round(d.post.created_at.timestamp() * 1e6) for d in posts], dtype=np.int64)
-    kpi = normalize(owner, time_us, likes[use], section.kpi)
     industry = [plan.law.account(d.post.account).industry for d in posts]
     split = np.array(assign(owner.tolist(), industry, time_us, [d.source for d in posts], section.splits), dtype=object)
+    newest = split == "test_time"
+    kpi = normalize(owner, time_us, likes[use], section.kpi, newest)
     free = (parts["context"] + parts["picture"])[use]
     mapped = np.empty(len(use))
     for name in np.unique(owner):
         mine = owner == name
-        mapped[mine] = expected_percentile(np.log1p(likes[use][mine]), expected[use][mine], time_us[mine], section.kpi)
+        mapped[mine] = expected_percentile(np.log1p(likes[use][mine]), expected[use][mine], time_us[mine], section.kpi, newest[mine])
     found: dict[str, dict] = {"ceiling": {}, "pair_accuracy": {}}
     for name in _SPLITS:
         mine = split == name

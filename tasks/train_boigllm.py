@@ -26,7 +26,7 @@ from boig.sections.train_boigllm import TrainBoigllm
 from boig.verbalizer.form import Verbalization
 
 OUT = Path("models/boigllm")
-INPUTS = [Path("data/posts"), Path("data/verbalized")]
+_FITTED = "fit.json"
 SPLITS = ("val", "test_time", "test_account")
 OURS = "boigllm"
 _SHOTS = {0: "zero_shot", 3: "three_shot", 5: "five_shot"}
@@ -47,6 +47,8 @@ def fit(config: dict) -> dict:
         FileNotFoundError: no data, or no base model.
     """
     section, folder, report = config["section"], Path(config["folder"]), config["report"]
+    if (folder / _FITTED).is_file():
+        return json.loads((folder / _FITTED).read_text())
     leaks.check(Path("."), section.duplicates)
     data = corpus.read()
     train = data.splits["train"]
@@ -65,15 +67,25 @@ def fit(config: dict) -> dict:
         workers=section.resources.workers,
         report=report,
     )
-    if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
-        _save(fitted.model, words, section, folder / "model")
-    return {
+    told = {
         "steps": fitted.steps,
         "best_step": fitted.best_step,
         "val_loss": fitted.best_val_loss,
         "examples": len(texts),
         "parameters": sum(p.numel() for p in fitted.model.parameters()),
     }
+    if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
+        _save(fitted.model, words, section, folder / "model")
+        draft = folder / f".{_FITTED}"
+        draft.write_text(json.dumps(told))
+        os.replace(draft, folder / _FITTED)  # the last word: a training that has ended is not taken up again
+    return told
+
+
+def inputs(section: TrainBoigllm) -> list[Path]:
+    """What the model and its descriptions depend on, beside parameters and code."""
+    local = [Path(name) for name in (section.base, section.embedder) if Path(name).is_dir()]  # hub ids are pinned by their revision
+    return [Path("data/posts"), Path("data/verbalized"), *local]
 
 
 def starting_model(section: TrainBoigllm, train: Sequence[examples.Example]):
@@ -116,7 +128,7 @@ def methods(section: TrainBoigllm) -> dict[str, int | None]:
     """Names of the language-model methods to evaluate: ours (None), and the untuned base with that many worked examples."""
     if section.base == model.SCRATCH:
         return {OURS: None}
-    return {OURS: None} | {_SHOTS.get(n, f"{n}_shot"): n for n in section.decoding.shots}
+    return {OURS: None} | {_SHOTS[n]: n for n in section.decoding.shots}
 
 
 class Describer:

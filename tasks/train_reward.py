@@ -19,11 +19,12 @@ from boig.reporting import Reporter
 from boig.reward import baselines, calibration, design, encoder, engagement, judge_training, mismatched
 from boig.reward.calibration import HeldOut
 from boig.reward.engagement import Engagement
+from boig.reward.line import Line, crossed
 from boig.reward.measure import Truth, ahead, all_pairs, averaged, comparable, errors_together, honesty, matching, ordering
 from boig.reward.pairs import periods
 from boig.reward.predictions import done, keep, kept, models
 from boig.reward.rows import Posts
-from boig.reward.scorer import Line, Reward
+from boig.reward.scorer import Reward
 from boig.reward.states import States
 from boig.reward.tables import SCORED, Tables, pixels, read
 from boig.sections.train_reward import TrainReward
@@ -65,24 +66,28 @@ def fit_reward(section: TrainReward, folder: Path, report: Reporter, boigllm: Pa
         return
     leaks.check(root, section.duplicates)
     tables = read(root)
-    language = _open(section, boigllm)
     val = tables.splits["val"]
+    calibration.check(calibration.groups(val.briefs, _accounts(tables)))
+    language = _open(section, boigllm)
     trained = _train(section, tables.training(), val, language, folder / "fit_reward", report, "reward")
     sets = {name: posts for split in SCORED for name, posts in _with_mismatched(section, tables, split).items()}
     scores = {name: trained.predict(p.briefs, p.verbalizations) for name, p in sets.items()}
     with trained.without_adapter():
-        nats = {name: design.scores(language.model, trained.tokenizer, p.briefs, p.verbalizations) for name, p in sets.items()}
+        asked = {name: encoder.known(p.briefs, trained.numbers.context) for name, p in sets.items()}
+        nats = {name: design.scores(language.model, trained.tokenizer, asked[name], p.verbalizations) for name, p in sets.items()}
         # BoigLLM knows all accounts; leaving some out of it would cost a language model each.
         nats[_UNKNOWN] = design.scores(language.model, trained.tokenizer, [encoder.anonymous(b) for b in val.briefs], val.verbalizations)
     again = (lambda: language) if language.states else (lambda: _open(section, boigllm))
     scores[_UNKNOWN] = _as_unknown(section, tables, trained, again, folder, report)
     if _rank() == 0:
-        line = _line(nats["val"], val.kpi)
+        line = Line.fit(nats["val"], val.kpi)
         fitted = _calibration(section, tables, scores["val"], scores[_UNKNOWN])
         _fresh(folder / "reward")
         weights = section.weights.model_dump()
         Reward(language.model, trained, line, fitted, weights).save(folder / "reward", str(boigllm), section.dtype)
-        keep(folder, "design_reward", {s: (n, np.full(len(n), line.sigma), line.intercept + line.slope * n) for s, n in nats.items()})
+        points = {s: line.points(n) for s, n in nats.items()}
+        points |= {s: crossed(nats["val"], val.kpi, nats[s]) for s in ("val", _UNKNOWN)}
+        keep(folder, "design_reward", {s: (n, np.full(len(n), line.sigma), points[s]) for s, n in nats.items()})
         keep(folder, "reward", {s: (mean, sigma, mean) for s, (mean, sigma) in scores.items()})
 
 
@@ -125,7 +130,8 @@ def fit_controls(section: TrainReward, folder: Path, report: Reporter, boigllm: 
         update={"head": section.head.model_copy(update={"members": 1}), "fit": section.fit.model_copy(update={"lora_rank": 0})}
     )
     posts, val = tables.training(), tables.splits["val"]
-    runs = [("picture_only", light, posts, val, _only_picture), ("context_only", light, posts, val, _only_context)]
+    # Without the negatives, whose KPI says that picture and brief do not belong together: who sees one side alone cannot tell.
+    runs = [("picture_only", light, train, val, _only_picture), ("context_only", light, train, val, _only_context)]
     for number in range(section.controls.shuffles):
         rng = np.random.default_rng([section.seed, number])
         # Val is shuffled too: chosen by the true val, of many weights that learnt nothing the luckiest would be kept.
@@ -241,14 +247,6 @@ def _mismatched(split: str) -> str:
 def _accounts(tables: Tables) -> set[str]:
     """Accounts that the reward has seen."""
     return {b.account for b in tables.training().briefs}
-
-
-def _line(nats: np.ndarray, kpi: np.ndarray) -> Line:
-    """Least squares on `val`; never falling, since more likely under a high KPI must not mean a lower one."""
-    spread = float(nats.var())
-    slope = max(float(np.cov(nats, kpi, bias=True)[0, 1]) / spread, 0.0) if spread > 0 else 0.0
-    intercept = float(kpi.mean() - slope * nats.mean())
-    return Line(intercept, slope, float(np.sqrt(np.mean((kpi - intercept - slope * nats) ** 2))))
 
 
 def _calibration(

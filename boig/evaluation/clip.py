@@ -7,6 +7,8 @@ import torch
 from torch.nn import functional
 from transformers import AutoModel, AutoProcessor
 
+from boig.verbalizer.pretrained import load_pretrained
+
 
 class Clip:
     """CLIP (or SigLIP) behind the interfaces of `features.Features` and `text_score`."""
@@ -19,11 +21,17 @@ class Clip:
             revision: commit of the hub repository; None for a folder.
             device: `cpu`, `cuda`, …
             batch_size: pictures or texts per forward pass.
+
+        Raises:
+            FileNotFoundError: no such folder or hub model.
+            ValueError: the files hold another kind of model.
         """
         self.note = f"image embeddings of {model}"
         self.device, self.batch_size = device, batch_size
-        self._model = AutoModel.from_pretrained(model, revision=revision, use_safetensors=True).to(device).eval()
-        self._processor = AutoProcessor.from_pretrained(model, revision=revision)
+        self._model = load_pretrained(AutoModel, model, revision or "", use_safetensors=True).to(device).eval()
+        self._processor = load_pretrained(AutoProcessor, model, revision or "")
+        # SigLIP was trained on texts of one length, and takes its embedding from the last place.
+        self._padding = "max_length" if "siglip" in self._model.config.model_type else True
 
     @torch.inference_mode()
     def features(self, pictures: np.ndarray) -> np.ndarray:
@@ -40,7 +48,7 @@ class Clip:
         parts = []
         for start in range(0, len(prompts), self.batch_size):
             batch = prompts[start : start + self.batch_size]
-            inputs = self._processor(text=batch, padding=True, truncation=True, return_tensors="pt").to(self.device)
+            inputs = self._processor(text=batch, padding=self._padding, truncation=True, return_tensors="pt").to(self.device)
             parts.append(_unit(self._model.get_text_features(**inputs)))
         return (np.concatenate(parts) * self.features(pictures)).sum(1)
 

@@ -106,7 +106,7 @@ def _performance(found: Findings) -> Part:
 
 
 def _pictures(found: Findings) -> Part:
-    text = "Held-out posts, chosen by seed, not by result. Every column starts from the same noise."
+    text = "Held-out posts, chosen by seed, not by result. All but best-of-n start from the same noise."
     return Part("The same briefs, method by method", (text,), (found.grid,))
 
 

@@ -43,13 +43,13 @@ def check(root: Path, rule: Duplicates) -> None:
 
 
 def splits(posts: list[dict]) -> None:
-    """No post, and no group of near-duplicates, is in two splits.
+    """No post, and no group of near-duplicates, is in two splits; no account of `test_account` elsewhere; `test_time` is the newest.
 
     Args:
         posts: rows of the `posts` contract.
 
     Raises:
-        ValueError: one is.
+        ValueError: it is otherwise.
     """
     for column, what in (("post_id", "post"), ("group", "near-duplicate group")):
         found: dict[str, str] = {}
@@ -57,6 +57,16 @@ def splits(posts: list[dict]) -> None:
             other = found.setdefault(post[column], post["split"])
             if other != post["split"]:
                 raise ValueError(f"leak: {what} {post[column]!r} is in splits {other} and {post['split']}; run ingest again")
+    held = {post["account"] for post in posts if post["split"] == "test_account"}
+    newest = min((post["created_at"] for post in posts if post["split"] == "test_time"), default=None)
+    for post in (p for p in posts if p["split"] not in ("test_account", "test_time")):
+        if post["account"] in held:
+            raise ValueError(f"leak: account {post['account']!r} of split test_account has a post in {post['split']}; run ingest again")
+        if newest and post["created_at"] >= newest:
+            raise ValueError(
+                f"leak: post {post['post_id']!r} of split {post['split']} is from {post['created_at']:%Y-%m-%d %H:%M}, not before split "
+                f"test_time, which begins {newest:%Y-%m-%d %H:%M}; run ingest again"
+            )
 
 
 def negatives(posts: list[dict], foreign: list[dict]) -> None:
@@ -131,6 +141,8 @@ def captions(posts: list[dict]) -> None:
     Raises:
         ValueError: far more captions hold their KPI than chance makes.
     """
+    # Rows of one post, or of its copies, are not dealt apart: each counts once.
+    posts = list({(post["group"], post["caption"], post["kpi_raw"]): post for post in posts}.values())
     said = [numbers(post["caption"]) for post in posts]
     by_account = defaultdict(list)
     for i, post in enumerate(posts):

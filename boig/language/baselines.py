@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from boig.brief import Brief
+from boig.language.consensus import color_gain
 from boig.language.describe import unit_tones
 from boig.language.examples import Example
 from boig.language.prompts import picture_prompt
@@ -66,11 +67,17 @@ class Neighbor:
 
 
 def mean_picture(verbalizations: Sequence[Verbalization]) -> Verbalization:
-    """The most frequent names and labels, as many as a picture has on average, with their mean coverage and boxes."""
+    """The most frequent names and labels with their mean coverage and boxes.
+
+    Of labels as many as a picture has on average; of names as many as agree best with the pictures, by the gain that BoigLLM's consensus
+    goes by: the published coverage error is over the union of names, and a longer list has a smaller one.
+    """
     n = len(verbalizations)
     seen = Counter(c.name for v in verbalizations for c in v.colors)
     coverage = {name: sum(c.coverage for v in verbalizations for c in v.colors if c.name == name) / n for name in seen}
-    names = _top(seen, min(MAX_COLORS, max(1, round(sum(seen.values()) / n))), list(NAMES))
+    ranked = [ColorShare(name, round(coverage[name], 2)) for name in _top(seen, MAX_COLORS, list(NAMES))]
+    lists = [tuple(ranked[:m]) for m in range(1, len(ranked) + 1)]
+    colors = max(lists, key=lambda c: sum(color_gain(c, v) for v in verbalizations), default=())
     boxes: dict[str, list[tuple[float, ...]]] = defaultdict(list)
     for v in verbalizations:
         for label, box in {o.label: o.box for o in reversed(v.objects)}.items():  # the largest of each label
@@ -82,7 +89,7 @@ def mean_picture(verbalizations: Sequence[Verbalization]) -> Verbalization:
         x0, y0, x1, y1 = np.mean(boxes[label], axis=0).round(2).tolist()
         objects.append(ObjectBox(label, (x0, y0, x1, y1)))
     return Verbalization(
-        tuple(sorted((ColorShare(name, round(coverage[name], 2)) for name in names), key=lambda c: (-c.coverage, c.name))),
+        tuple(sorted(colors, key=lambda c: (-c.coverage, c.name))),
         unit_tones(np.mean([v.tones for v in verbalizations], axis=0).tolist()),
         tuple(sorted(objects, key=lambda o: (-o.area, o.label))),
         Counter(v.caption for v in verbalizations).most_common(1)[0][0],

@@ -32,11 +32,11 @@ def consensus(draws: Sequence[Verbalization], odds: dict[str, float] | None = No
         raise ValueError("no draws to agree on")
     if len(draws) == 1:
         return draws[0]
-    colors = max(_color_candidates(draws, odds), key=lambda c: sum(_color_gain(c, d) for d in draws))
+    colors = max(_color_candidates(draws, odds), key=lambda c: sum(color_gain(c, d) for d in draws))
     labels = max(sorted({_labels(d) for d in draws}), key=lambda c: sum(set_iou(c, _labels(d)) for d in draws))
     tones = unit_tones(np.mean([d.tones for d in draws], axis=0).tolist())
     chosen = Verbalization(colors, tones, tuple(_typical(label, draws) for label in labels), "")
-    nearest = max(draws, key=lambda d: _color_gain(colors, d) + set_iou(labels, _labels(d)))
+    nearest = max(draws, key=lambda d: color_gain(colors, d) + set_iou(labels, _labels(d)))
     return tidy(Verbalization(chosen.colors, chosen.tones, chosen.objects, nearest.caption))
 
 
@@ -58,7 +58,7 @@ def _color_candidates(draws: Sequence[Verbalization], odds: dict[str, float] | N
     return likeliest if odds and likeliest else [*likeliest, *(d.colors for d in draws)]
 
 
-def _color_gain(colors: tuple[ColorShare, ...], draw: Verbalization) -> float:
+def color_gain(colors: tuple[ColorShare, ...], draw: Verbalization) -> float:
     """Color IoU less coverage RMSE less RGB distance, if the draw were the truth."""
     names, others = [c.name for c in colors], [c.name for c in draw.colors]
     guess = Verbalization(colors, (0.0, 0.0, 0.0), (), "")

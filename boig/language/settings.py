@@ -97,7 +97,7 @@ class Decoding(Section):
     """Rows decoded together."""
     max_posts: Count
     """Posts of a split that are evaluated at most, drawn by seed."""
-    shots: tuple[Annotated[int, Field(ge=0)], ...]
+    shots: tuple[Literal[0, 3, 5], ...]
     """Numbers of worked examples with which the *untuned* base is evaluated; for pretrained bases only."""
     workers: Count
     """Actors that decode."""

@@ -8,7 +8,7 @@ only a few times in each context. Spreading the target over its neighbors (a dis
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from boig.language.tokenizer import number_tokens
+from boig.language.tokenizer import NUMBERS, number_tokens
 
 IGNORED = -100
 
@@ -26,8 +26,8 @@ class NumberLoss:
         Raises:
             ValueError: the tokenizer spells its numbers.
         """
-        families = [tokens for tokens in number_tokens(tokenizer).values() if tokens]
-        if not families:
+        families = list(number_tokens(tokenizer).values())
+        if any(len(tokens) != NUMBERS for tokens in families):  # one that splits digits has ten of them
             raise ValueError("number_smoothing needs a tokenizer with one token per number; set it to 0 for a pretrained base")
         self._families = []
         for tokens in families:

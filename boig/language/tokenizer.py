@@ -20,6 +20,8 @@ BLANK = "Ġ"
 """How a byte-level vocabulary spells a blank."""
 DECIMALS: tuple[str, ...] = tuple(f"{i / 100:.2f}" for i in range(101))
 INTEGERS: tuple[str, ...] = tuple(str(i) for i in range(101))
+NUMBERS = 101
+"""Of each kind."""
 SKELETON: tuple[str, ...] = (
     # the context, in the order of boig.language.prompts
     '{"task":"content","account":"', '{"task":"behavior","account":"', '","industry":"', '","time":"', 'h","caption":"',
@@ -65,7 +67,7 @@ def train(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
 def number_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[str, list[tuple[int, float]]]:
     """(token id, value 0–1) of the numbers that are one token: `decimal` 0.00–1.00, `integer` 0–100 as hundredths.
 
-    Empty lists for a tokenizer that spells its numbers.
+    Fewer than `NUMBERS` of each for a tokenizer that spells its numbers.
     """
     vocabulary = tokenizer.get_vocab()
     families = {"decimal": DECIMALS, "integer": INTEGERS}

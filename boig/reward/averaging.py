@@ -41,7 +41,7 @@ class Average(TrainerCallback):
         self._model.train()
         put(self._model, now)
         self._report.curve(step, **{f"{self._name}/val_pearson": score})
-        if score > self.best:
+        if score >= self.best:  # of equals, as where val is constant, the one that has learnt longest
             self.best, self._kept = score, {k: v.clone() for k, v in self._average.items()}
 
     def on_save(self, args, state, control, **_) -> None:

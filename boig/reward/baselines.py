@@ -44,14 +44,17 @@ def context_gbm(train: Posts, seed: int) -> Predictor:
     model = HistGradientBoostingRegressor(
         learning_rate=0.05, max_iter=150, min_samples_leaf=20, l2_regularization=1.0, categorical_features=[0, 1], random_state=seed
     ).fit(columns(train.briefs), train.kpi)
-    return lambda briefs: model.predict(columns(briefs))
+    return lambda briefs: model.predict(columns(briefs)) if len(briefs) else np.zeros(0)
 
 
 def caption_only(train: Posts) -> Predictor:
-    """Ridge regression on the caption's words and pairs of words."""
+    """Ridge regression on the caption's words and pairs of words that two captions share; the mean KPI where none is shared."""
     model = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), min_df=2, token_pattern=r"\S+"), RidgeCV(np.geomspace(0.1, 300, 12)))
-    model.fit([_text(b) for b in train.briefs], train.kpi)
-    return lambda briefs: model.predict([_text(b) for b in briefs])
+    try:
+        model.fit([_text(b) for b in train.briefs], train.kpi)
+    except ValueError:  # no vocabulary: few posts, or a language without spaces
+        return lambda briefs: np.full(len(briefs), float(train.kpi.mean()))
+    return lambda briefs: model.predict([_text(b) for b in briefs]) if len(briefs) else np.zeros(0)
 
 
 def picture_ridge(pictures: np.ndarray, kpi: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:

@@ -19,6 +19,8 @@ KNOWN, UNKNOWN = "known", "unknown"
 LEAST_POSTS = 223
 """An industry with fewer has no quantile of its own. Coverage with a quantile of n posts is Beta distributed with a standard
 deviation of sqrt(0.9 · 0.1 / (n + 2)); from 223 posts on that is at most 2 points. With fewer, noise costs more than grouping mends."""
+LEAST_HELD_OUT = 9
+"""Posts of which a 90 % quantile can be taken."""
 _BINS = 10
 
 
@@ -52,9 +54,10 @@ class HeldOut:
             ValueError: fewer than 9 posts, of which no 90 % quantile can be taken.
         """
         residual = np.sort(np.abs(self.kpi - self.mean)[rows] / self.sigma[rows])
-        if len(residual) < 9:
+        if len(residual) < LEAST_HELD_OUT:
             raise ValueError(
-                f"split val has {len(residual)} posts, a 90 % interval needs at least 9; raise ingest.splits or the number of posts"
+                f"split val has {len(residual)} posts, a 90 % interval needs at least {LEAST_HELD_OUT}; raise ingest.splits.val_share "
+                "or the number of posts"
             )
         chosen = float(residual[min(math.ceil((len(residual) + 1) * LEVEL), len(residual)) - 1])
         return math.nextafter(chosen, math.inf)  # times sigma again it must not round below the post that it was divided from
@@ -69,6 +72,23 @@ def groups(briefs: Sequence[Brief], accounts: Collection[str]) -> list[str]:
     """
     seen = frozenset(accounts)
     return [f"{KNOWN if b.account in seen else UNKNOWN} {b.industry}".strip() for b in briefs]
+
+
+def check(group: Sequence[str]) -> None:
+    """See before a training whether its intervals can be calibrated afterwards.
+
+    Args:
+        group: of the posts of split val, as `groups` names them.
+
+    Raises:
+        ValueError: too few posts of known accounts.
+    """
+    count = sum(g.partition(" ")[0] == KNOWN for g in group)
+    if count < LEAST_HELD_OUT:
+        raise ValueError(
+            f"split val has {count} posts of accounts that are trained on, a 90 % interval needs at least {LEAST_HELD_OUT}; "
+            "raise ingest.splits.val_share or the number of posts"
+        )
 
 
 def fit(known: HeldOut, group: Sequence[str], unknown: HeldOut, first: np.ndarray, second: np.ndarray) -> Calibration:

@@ -49,8 +49,15 @@ def ordering(mean: np.ndarray, truth: Truth, seed: int) -> dict[str, Estimate]:
     }
     if len(truth.first):
         right = np.sign(mean[truth.first] - mean[truth.second]) * np.sign(truth.kpi[truth.first] - truth.kpi[truth.second])
-        out["pair_accuracy"] = bootstrap.estimate((right + 1) / 2, [truth.accounts[i] for i in truth.first], seed=seed)
+        found = bootstrap.estimate((right + 1) / 2, [truth.accounts[i] for i in truth.first], seed=seed)
+        out["pair_accuracy"] = _of_pairs(found, truth)
     return out
+
+
+def _of_pairs(found: Estimate, truth: Truth) -> Estimate:
+    """A share of pairs; of one account alone its interval says nothing: the pairs of few posts are not independent."""
+    one = len(set(truth.accounts)) == 1
+    return Estimate(mean=found["mean"], lo=0.0, hi=1.0, n=found["n"]) if one else found
 
 
 def ahead(one: np.ndarray, other: np.ndarray, truth: Truth, seed: int) -> Estimate:
@@ -82,7 +89,7 @@ def all_pairs(mean: np.ndarray, truth: Truth, seed: int) -> Estimate | None:
     if not sum(total):
         return None
     found = bootstrap.ratio(right, total, np.unique(names).tolist(), seed=seed)
-    return Estimate(mean=found["mean"], lo=found["lo"], hi=found["hi"], n=int(sum(total)))
+    return _of_pairs(Estimate(mean=found["mean"], lo=found["lo"], hi=found["hi"], n=int(sum(total))), truth)
 
 
 def errors_together(one: np.ndarray, other: np.ndarray, truth: Truth, seed: int) -> Estimate:
@@ -120,8 +127,16 @@ def honesty(points: np.ndarray, sigma: np.ndarray, group: Sequence[str], truth: 
         p = calibration.beats(points, sigma, truth.first, truth.second, fitted)
         won = (truth.kpi[truth.first] > truth.kpi[truth.second]).astype(float)
         pairs = [truth.accounts[i] for i in truth.first]
-        out["ece"] = bootstrap.statistic(calibration.calibration_error, (p, won), pairs, seed=seed, draws=500)
+        found = bootstrap.statistic(calibration.calibration_error, (p, won), pairs, seed=seed, draws=500)
+        out["ece"] = _of_pairs(_reflected(found), truth)
     return out
+
+
+def _reflected(found: Estimate) -> Estimate:
+    """Interval of a number that noise makes larger, and each resample once more: by the basic bootstrap, down to 0."""
+    mean = found["mean"]
+    lo, hi = max(0.0, 2 * mean - found["hi"]), max(mean, 2 * mean - found["lo"])
+    return Estimate(mean=mean, lo=tidy(min(lo, mean)), hi=tidy(hi), n=found["n"])
 
 
 def matching(own: np.ndarray, other: np.ndarray, accounts: Sequence[str], seed: int) -> dict[str, Estimate]:

@@ -24,9 +24,10 @@ from boig.language.model import load as load_language
 from boig.language.prompts import behavior_prompts
 from boig.reward import design
 from boig.reward.calibration import Calibration, groups
-from boig.reward.encoder import merged
+from boig.reward.encoder import known, merged
 from boig.reward.engagement import Engagement
 from boig.reward.features import mismatch
+from boig.reward.line import Line
 from boig.verbalizer.form import Verbalization
 
 PARTS = ("engagement", "design", "mismatch")
@@ -44,16 +45,6 @@ class Scores:
     """(N,) each; a part that costs time and has no weight is left out."""
     uncertainty: np.ndarray
     """(N,) float64: sigma of `engagement`, KPI points."""
-
-
-@dataclass(frozen=True)
-class Line:
-    """Design specification in KPI points: intercept + slope · nats per token."""
-
-    intercept: float
-    slope: float
-    sigma: float
-    """Standard deviation of the KPI around the line on `val`."""
 
 
 class Reward:
@@ -144,9 +135,9 @@ class Reward:
         points = np.zeros(len(keys))
         if self._with_design:
             with self._engagement.without_adapter():
-                points = self._line.intercept + self._line.slope * design.scores(
-                    self._model, self._engagement.tokenizer, briefs, verbalizations
-                )
+                asked = known(briefs, self._engagement.numbers.context)
+                nats = design.scores(self._model, self._engagement.tokenizer, asked, verbalizations)
+            points = self._line.points(nats)
         if not (np.isfinite(mean) & np.isfinite(sigma) & np.isfinite(points)).all():
             raise ValueError(f"the reward of some of {len(keys)} pictures is not finite; its weights are broken, run train_reward again")
         for key, row in zip(keys, np.stack([mean, sigma, points], axis=1).tolist(), strict=True):

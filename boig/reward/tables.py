@@ -1,6 +1,7 @@
 """The tables that reward and judge are trained on and measured by: posts joined with what their pictures show, and with the pixels."""
 
 import io
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,18 +63,17 @@ def read(root: Path = Path(".")) -> Tables:
 
 
 def pixels(tables: Tables, root: Path, splits: Sequence[str]) -> dict[str, np.ndarray]:
-    """Pixels of these splits, uint8 (N, H, W, 3); one size for all, that of the first picture."""
+    """Pixels of these splits, uint8 (N, H, W, 3); one size for all, the most frequent of the table, whatever splits are asked for."""
     wanted = {name for s in splits for name in tables.picture_ids[s]}
     table = PICTURES.read(root)
+    sizes = Counter(zip(table["width"].to_pylist(), table["height"].to_pylist(), strict=True))
+    size = min(sizes, key=lambda s: (-sizes[s], s), default=(1, 1))
     png = {k: v for k, v in zip(table["picture_id"].to_pylist(), table["png"].to_pylist(), strict=True) if k in wanted}
-    size: tuple[int, int] | None = None
     decoded = {}
     for name in sorted(png):
         picture = Image.open(io.BytesIO(png[name])).convert("RGB")
-        size = size or picture.size
         decoded[name] = np.asarray(picture if picture.size == size else picture.resize(size, Image.Resampling.BOX))
-    height, width = (size[1], size[0]) if size else (1, 1)
-    empty = np.zeros((0, height, width, 3), dtype=np.uint8)
+    empty = np.zeros((0, size[1], size[0], 3), dtype=np.uint8)
     return {s: np.stack([decoded[n] for n in tables.picture_ids[s]]) if tables.picture_ids[s] else empty for s in splits}
 
 

@@ -1,5 +1,7 @@
 """`params.yaml: train_boigllm`."""
 
+from pydantic import model_validator
+
 from boig.feed.rules import Duplicates
 from boig.language.settings import Decoding, Dtype, Lora, Scratch, Training
 from boig.section import Resources, Section, Seed
@@ -29,3 +31,9 @@ class TrainBoigllm(Section):
     embedder_revision: str | None
     resources: Resources
     """Of the training; the decoding takes as many cores in all."""
+
+    @model_validator(mode="after")
+    def _something_to_adapt(self) -> "TrainBoigllm":
+        if self.base == "scratch" and self.lora:
+            raise ValueError("lora adapts a pretrained base, but base is scratch; set lora to null, or name a base")
+        return self

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from boig.feed.rules import Duplicates
 from boig.language.settings import Dtype
@@ -32,4 +32,10 @@ class TrainReward(Section):
     weights: Weights
     judge: JudgeRule
     resources: Resources
-    """Of the reward; the judge and the controls train beside it, on as much."""
+    """Of the reward, which is trained in one process; the judge and the controls train beside it, on as much."""
+
+    @model_validator(mode="after")
+    def _one_process(self) -> "TrainReward":
+        if self.resources.workers != 1:
+            raise ValueError(f"resources.workers is {self.resources.workers}, but a reward is trained in one process; set it to 1")
+        return self

@@ -9,7 +9,9 @@ from boig.simulator.law import noise_quantiles
 _NOISE_POINTS = 101
 
 
-def expected_percentile(log_likes: np.ndarray, expected: np.ndarray, time_us: np.ndarray, rule: KpiRule) -> np.ndarray:
+def expected_percentile(
+    log_likes: np.ndarray, expected: np.ndarray, time_us: np.ndarray, rule: KpiRule, newest: np.ndarray | None = None
+) -> np.ndarray:
     """The law's expectation of the KPI itself, 0–100, for the posts of one account: the mean over the noise of the rank in the window.
 
     Args:
@@ -17,10 +19,11 @@ def expected_percentile(log_likes: np.ndarray, expected: np.ndarray, time_us: np
         expected: the law's expectation of them, (N,).
         time_us: posting times, ascending, (N,) int64.
         rule: of the window.
+        newest: (N,) bool, held out as the newest, see `boig.feed.kpi`; None for no such posts.
     """
     noise = noise_quantiles(_NOISE_POINTS)  # (K,)
     ranks = np.empty(len(expected))
-    for i, (a, b) in enumerate(zip(*(edge.tolist() for edge in windows(time_us, rule)), strict=True)):
+    for i, (a, b) in enumerate(zip(*(edge.tolist() for edge in windows(time_us, rule, newest)), strict=True)):
         window = np.sort(log_likes[a:b])
         ranks[i] = np.searchsorted(window, expected[i] + noise).mean() / (b - a)
     return 100.0 * ranks

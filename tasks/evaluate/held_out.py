@@ -9,7 +9,7 @@ import pyarrow as pa
 from boig.brief import Brief
 
 SPLITS = ("test_time", "test_account")
-_MORE = ("val", "judge", "train")  # where reference pictures come from when the test splits are small
+_MORE = ("val", "judge")  # where reference pictures come from when the test splits are small; not where methods have learned to draw
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -121,11 +122,29 @@ def assert_paired(differences: dict, ours: dict, theirs: dict) -> None:
 
 def test_the_untuned_base_with_worked_examples(here):
     pretrained = SECTION.model_copy(
-        update={"base": str(here / "progress/model"), "decoding": SECTION.decoding.model_copy(update={"shots": (0, 3, 5, 7), "draws": 1})}
+        update={"base": str(here / "progress/model"), "decoding": SECTION.decoding.model_copy(update={"shots": (0, 3, 5), "draws": 1})}
     )
-    assert tasks.methods(pretrained) == {"boigllm": None, "zero_shot": 0, "three_shot": 3, "five_shot": 5, "7_shot": 7}
+    assert tasks.methods(pretrained) == {"boigllm": None, "zero_shot": 0, "three_shot": 3, "five_shot": 5}
     assert tasks.methods(SECTION) == {"boigllm": None}
     assert len(tasks.Describer(pretrained, here / "progress", 3)(tasks.questions(pretrained)[:2])) == 2
+
+
+def test_a_training_that_has_ended_is_not_taken_up_again(here, monkeypatch):
+    config = {"section": SECTION, "folder": here / "progress", "report": Silent()}
+    monkeypatch.setattr(tasks.sft, "fit", lambda *_, **__: pytest.fail("trained"))
+    again = tasks.fit(config)
+    assert again["steps"] == json.loads((here / "progress/fit.json").read_text())["steps"] > 0
+
+
+def test_an_adapter_of_fresh_weights_is_refused():
+    lora = {"rank": 4, "alpha": 8, "targets": ["q_proj"], "merge": True}
+    with pytest.raises(ValueError, match="lora adapts a pretrained base, but base is scratch"):
+        TrainBoigllm.model_validate(SECTION.model_dump() | {"base": "scratch", "lora": lora})
+
+
+def test_a_local_base_is_an_input(tmp_path):
+    assert tasks.inputs(SECTION.model_copy(update={"base": str(tmp_path)}))[-1] == tmp_path
+    assert tasks.inputs(SECTION.model_copy(update={"base": "some/hub-id"})) == [Path("data/posts"), Path("data/verbalized")]
 
 
 def test_a_methods_answers_are_made_once(tmp_path):

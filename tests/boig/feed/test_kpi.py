@@ -16,6 +16,21 @@ def days(count: int, step: int = 10) -> np.ndarray:
     return np.arange(count, dtype=np.int64) * step * DAY_US
 
 
+def nobody(count: int) -> np.ndarray:
+    """No post is held out."""
+    return np.zeros(count, dtype=bool)
+
+
+@given(LIKES, LIKES, LIKES)
+def test_held_out_posts_are_in_no_label_but_their_own(older: list[int], newer: list[int], others: list[int]) -> None:
+    time_us, newest = days(len(older) + len(newer)), np.arange(len(older) + len(newer)) >= len(older)
+    values = np.array(older + newer, dtype=float)
+    changed = np.array(older + [(others * len(newer))[i] for i in range(len(newer))], dtype=float)
+    before, after = (percentiles(v, time_us, KPI, newest)[: len(older)] for v in (values, changed))
+    assert np.array_equal(before, after)
+    assert np.array_equal(before, percentiles(values[: len(older)], time_us[: len(older)], KPI))
+
+
 @given(LIKES, st.integers(1, 40))
 def test_ranks_do_not_change_under_an_increasing_transform(likes: list[int], step: int) -> None:
     values, time_us = np.array(likes, dtype=float), days(len(likes), step)
@@ -52,25 +67,25 @@ def test_a_window_holds_the_days_before_and_at_least_some_posts() -> None:
 def test_accounts_are_ranked_apart_in_any_order() -> None:
     account = np.array(["a", "b"] * 10)
     values = np.where(account == "a", 1000.0, 1.0) + np.arange(20)
-    kpi = normalize(account, days(20), values, KPI)
+    kpi = normalize(account, days(20), values, KPI, nobody(20))
     shuffled = np.random.default_rng(0).permutation(20)
-    assert np.array_equal(normalize(account[shuffled], days(20)[shuffled], values[shuffled], KPI), kpi[shuffled])
+    assert np.array_equal(normalize(account[shuffled], days(20)[shuffled], values[shuffled], KPI, nobody(20)), kpi[shuffled])
     assert kpi[account == "a"].mean() == pytest.approx(kpi[account == "b"].mean())
 
 
 def test_a_constant_kpi_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"constant \(3\)"):
-        normalize(np.array(["a"] * 4), days(4), np.full(4, 3.0), KPI)
+        normalize(np.array(["a"] * 4), days(4), np.full(4, 3.0), KPI, nobody(4))
     with pytest.raises(ValueError, match="within every account"):
-        normalize(np.array(["a", "a", "b", "b"]), days(4), np.array([1.0, 1, 2, 2]), KPI)
+        normalize(np.array(["a", "a", "b", "b"]), days(4), np.array([1.0, 1, 2, 2]), KPI, nobody(4))
 
 
 def test_a_given_kpi_is_taken_as_it_is_if_it_is_on_the_scale() -> None:
     rule = KPI.model_copy(update={"scale": "given"})
     account, values = np.array(["a", "b"]), np.array([7.0, 93.0])
-    assert normalize(account, days(2), values, rule).tolist() == [7, 93]
+    assert normalize(account, days(2), values, rule, nobody(2)).tolist() == [7, 93]
     with pytest.raises(ValueError, match="outside 0–100"):
-        normalize(account, days(2), values + 10, rule)
+        normalize(account, days(2), values + 10, rule, nobody(2))
 
 
 def test_buckets_need_the_percentile_and_the_floor() -> None:

@@ -58,6 +58,23 @@ def test_a_group_in_two_splits(feed: toy.ToyFeed):
         leaks.splits(posts)
 
 
+def test_a_held_out_account_elsewhere(feed: toy.ToyFeed):
+    posts = _posts(feed)
+    held = _of(posts, "test_account")
+    moved = next(p for p in posts if p["account"] == held["account"] and p["post_id"] != held["post_id"])
+    moved["split"] = "train"
+    with pytest.raises(ValueError, match=r"leak: account .* of split test_account has a post in train; run ingest again"):
+        leaks.splits(posts)
+
+
+@pytest.mark.parametrize("split", ["train", "judge", "val"])
+def test_a_newest_post_that_is_not_the_newest(feed: toy.ToyFeed, split: str):
+    posts = _posts(feed)
+    min((p for p in posts if p["split"] == split), key=lambda p: p["created_at"])["split"] = "test_time"
+    with pytest.raises(ValueError, match=r"leak: post 'p\d+' of split \w+ is from .*, not before split test_time, which begins .*"):
+        leaks.splits(posts)
+
+
 @pytest.mark.parametrize("split", ["judge", "val", "test_time", "test_account"])
 @pytest.mark.parametrize("column", ["post_id", "picture_id"])
 def test_a_negative_from_another_split(feed: toy.ToyFeed, split: str, column: str):
@@ -131,6 +148,17 @@ def test_numbers_that_say_nothing_are_no_leak(feed: toy.ToyFeed):
     leaks.captions(posts)
 
 
+def test_pictures_of_one_post_are_dealt_together(feed: toy.ToyFeed):
+    template = _of(feed.posts, "train")
+    numbers = np.random.default_rng(1).integers(0, 25, (1000, 2)).tolist()
+    posts = [
+        template | {"group": str(i), "post_id": f"{i}.{n}", "caption": f"Only {said} left", "kpi_raw": float(likes), "kpi": 50.0}
+        for i, (said, likes) in enumerate(numbers)
+        for n in range(10)
+    ]
+    leaks.captions(posts)
+
+
 def test_prices_that_every_post_of_an_account_repeats_are_no_leak(feed: toy.ToyFeed):
     posts = [p | {"caption": "50 % off, 1,234 sold", "kpi": 50.0, "kpi_raw": 1234.0} for p in _posts(feed)]
     leaks.captions(posts)
@@ -146,10 +174,10 @@ def test_captions_dealt_at_random_never_stop_a_run(seed: int, accounts: int, mos
     number = level[who] + rng.integers(0, 5, posts)
     leaks.captions([
         {
-            "account": f"a{a}", "kpi_raw": float(level[a] + rng.integers(0, 5)), "kpi": float(rng.integers(0, 101)),
+            "group": str(i), "account": f"a{a}", "kpi_raw": float(level[a] + rng.integers(0, 5)), "kpi": float(rng.integers(0, 101)),
             "caption": f"only {n} left" if rng.random() < share else "new",
         }
-        for a, n in zip(who.tolist(), number.tolist(), strict=True)
+        for i, (a, n) in enumerate(zip(who.tolist(), number.tolist(), strict=True))
     ])  # fmt: skip
 
 

@@ -5,15 +5,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from boig.language.baselines import Frequency, Neighbor, mean_picture
-from boig.language.consensus import consensus
+from boig.language.consensus import color_gain, consensus
 from boig.language.describe import tidy
 from boig.language.metrics import coverage_rmse, set_iou
-from boig.verbalizer.form import ColorShare, ObjectBox, Verbalization
-from tests.boig.language.strategies import relaxed
+from boig.verbalizer.form import MAX_COLORS, ColorShare, ObjectBox, Verbalization
+from boig.verbalizer.palette import NAMES
+from tests.boig.language.strategies import relaxed, verbalizations
 
 
 def encode(texts):
@@ -103,3 +104,15 @@ def test_the_consensus_box_errs_less_than_any_draw(boxes):
 
     rounding = 0.02 / min(found.box[2] - found.box[0], found.box[3] - found.box[1])
     assert risk(found.area) <= min(risk(o.area) for o in shown) + rounding * found.area / min(o.area for o in shown)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(verbalizations(), min_size=1, max_size=8))
+def test_a_mean_picture_lists_as_many_colors_as_agree_best(seen) -> None:
+    """No shorter or longer list of the same frequent names fits the pictures better."""
+    shown = mean_picture(seen)
+    assert 1 <= len(shown.colors) <= MAX_COLORS or not any(v.colors for v in seen)
+    by_size = sorted(shown.colors, key=lambda c: (-sum(c.name in {d.name for d in v.colors} for v in seen), NAMES.index(c.name)))
+    best = sum(color_gain(shown.colors, v) for v in seen)
+    for m in range(1, len(by_size)):
+        assert best >= sum(color_gain(tuple(by_size[:m]), v) for v in seen) - 1e-9

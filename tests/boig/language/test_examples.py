@@ -70,7 +70,7 @@ def test_corpus_joins_and_leaves_out_what_has_no_text(posts, tmp_path):
     write(tmp_path, posts[:60])
     whole = corpus.read(tmp_path)
     sizes = {name: len(found) for name, found in whole.splits.items()}
-    assert sizes == {"train": 36, "judge": 6, "val": 6, "test_time": 6, "test_account": 6}
+    assert sizes == {"train": 36, "judge": 6, "val": 5, "test_time": 6, "test_account": 7}
     assert (len(whole.negatives), whole.without_picture) == (9, 0)
     assert whole.splits["train"][0] == posts[0]
     rows = VERBALIZED.read(tmp_path).to_pylist()

@@ -215,6 +215,8 @@ def test_a_tokenizer_that_spells_its_numbers_cannot_be_smoothed(posts):
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
 
-    spelled = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE({"a": 0}, [])), pad_token="a", eos_token="a")
-    with pytest.raises(ValueError, match="number_smoothing"):
-        NumberLoss(spelled, 0.03)
+    digits = {"a": 0} | {str(n): n + 1 for n in range(10)}
+    for vocabulary in ({"a": 0}, digits):
+        spelled = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE(vocabulary, [])), pad_token="a", eos_token="a")
+        with pytest.raises(ValueError, match="number_smoothing"):
+            NumberLoss(spelled, 0.03)

@@ -45,14 +45,28 @@ def world(posts: int, seed: int = 5) -> list[Example]:
     return examples
 
 
+def split(examples: list[Example]) -> list[str]:
+    """Of each of N examples by time: the least busy accounts with a tenth of the posts, the newest tenth of the others, and the rest."""
+    share, accounts = len(examples) // 10, [e.brief.account for e in examples]
+    held: set[str] = set()
+    for name in sorted(set(accounts), key=lambda a: (accounts.count(a), a)):
+        if sum(a in held for a in accounts) < share:
+            held.add(name)
+    others = [i for i, account in enumerate(accounts) if account not in held]
+    rest = np.random.default_rng(0).permutation(others[:-share]).tolist()
+    place = dict.fromkeys(others[-share:], "test_time") | dict.fromkeys(rest[: 6 * share], "train")
+    place |= dict.fromkeys(rest[6 * share : 7 * share], "judge") | dict.fromkeys(rest[7 * share :], "val")
+    return [place.get(i, "test_account") for i in range(len(examples))]
+
+
 def write(root: Path, examples: list[Example]) -> None:
     """The examples as the tables of a workspace: 60 % train, a few judge, the rest val and tests, and a few negatives."""
-    splits = ("train", "train", "train", "judge", "val", "test_time", "train", "train", "train", "test_account")
+    splits = split(examples)
     rows = [
         {
             "post_id": e.brief.post_id, "account": e.brief.account, "industry": e.brief.industry, "created_at": e.brief.created_at,
             "observed_at": e.brief.created_at, "caption": e.brief.caption, "kpi_raw": float(e.kpi), "kpi": float(e.kpi), "bucket": e.bucket,
-            "picture_id": f"{i:016x}", "group": e.brief.post_id, "split": splits[i % len(splits)],
+            "picture_id": f"{i:016x}", "group": e.brief.post_id, "split": splits[i],
         }
         for i, e in enumerate(examples)
     ]  # fmt: skip

@@ -58,6 +58,24 @@ def test_all_pairs_agree_with_the_number_that_the_feed_tells_of_its_law():
     assert found["lo"] < found["mean"] < found["hi"]
 
 
+def test_pairs_of_one_account_have_no_interval_to_speak_of():
+    kpi = np.random.default_rng(0).uniform(0, 100, 8)
+    truth = Truth(kpi, ["a"] * 8, *comparable(["a"] * 8, np.zeros(8, int), kpi))
+    found = [ordering(-kpi, truth, seed=0)["pair_accuracy"], all_pairs(kpi, truth, seed=0)]
+    assert [(f["mean"], f["lo"], f["hi"]) for f in found if f] == [(0.0, 0.0, 1.0), (1.0, 0.0, 1.0)]
+
+
+def test_the_interval_of_a_calibration_error_holds_that_of_an_honest_chance():
+    """Noise alone gives an error; the interval must not exclude that there is none."""
+    rng, n = np.random.default_rng(0), 600
+    mean, sigma = rng.normal(50, 12, n), np.full(n, 12.0)
+    kpi, accounts = mean + rng.normal(0, 12, n), [f"a{i % 20}" for i in range(n)]
+    truth = Truth(kpi, accounts, *comparable(accounts, np.arange(n) // 60, kpi))
+    found = honesty(mean, sigma, ["known"] * n, truth, Calibration({"known": 1.6}, 1.0), seed=0)["ece"]
+    assert found["lo"] < 0.02
+    assert found["lo"] <= found["mean"] <= found["hi"]
+
+
 def test_ahead_is_the_paired_difference_of_rank_correlations():
     truth, noise = _truth()
     good, flat = truth.kpi + 20 * noise, np.full(200, 7.0)

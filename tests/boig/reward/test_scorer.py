@@ -57,6 +57,17 @@ def test_an_unknown_account_is_an_average_one_of_its_industry(world: World, save
     ).all()
 
 
+def test_the_design_of_an_unknown_account_is_an_average_one_too(world: World, saved: Path):
+    reward, posts = Reward.load(saved, {"design": 1.0}), world.tables.splits["val"]
+    brief, text = posts.briefs[0], posts.verbalizations[0]
+    a, b, blank, known = reward.score(
+        [replace(brief, account=name) for name in ("Never Seen", "Other", "", brief.account)], [text] * 4
+    ).total
+    assert a == pytest.approx(b, abs=1e-9)
+    assert a == pytest.approx(blank, abs=1e-9)
+    assert a != known
+
+
 def test_intervals_hold_the_score_and_stay_within_the_scale(world: World, saved: Path):
     reward, posts = Reward.load(saved), world.tables.splits["val"]
     scores = reward.score(posts.briefs, posts.verbalizations)
