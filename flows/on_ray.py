@@ -186,11 +186,12 @@ def _connect(cpus: float, gpus: float) -> None:
 
 
 def _quiet_ray_data() -> None:
-    """Keep the order of batches; one progress bar, ours; warnings only."""
+    """Keep the order of batches, however long one takes; one progress bar, ours; warnings only."""
     import ray.data
 
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
+    context.execution_no_progress_timeout_s = -1  # Ray gives up after half an hour otherwise; a batch of descriptions may take longer
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.issue_detectors_config.high_memory_detector_config.detection_time_interval_s = -1  # the pipeline's own peak is measured

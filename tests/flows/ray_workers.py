@@ -1,6 +1,7 @@
 """What the tests of `flows.on_ray` send to Ray: importable there by name."""
 
 import os
+import time
 
 
 class Doubler:
@@ -15,6 +16,17 @@ class Doubler:
         if any(row["number"] < 0 for row in rows):
             raise ValueError("a negative number")
         return [{**row, "product": row["number"] * self.factor, "together": len(rows), "cwd": os.getcwd()} for row in rows]
+
+
+class Sleeper:
+    """Takes `seconds` for a batch."""
+
+    def __init__(self, seconds: float):
+        self.seconds = seconds
+
+    def __call__(self, rows: list[dict]) -> list[dict]:
+        time.sleep(self.seconds)
+        return rows
 
 
 class Counting:

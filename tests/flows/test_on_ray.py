@@ -42,6 +42,14 @@ def test_rows_come_back_in_order_whatever_they_hold_and_however_many_workers_the
         assert one == two
 
 
+def test_a_batch_may_take_longer_than_ray_waits_for_progress(workers, monkeypatch: pytest.MonkeyPatch):
+    import ray.data
+
+    monkeypatch.setattr(ray.data.DataContext.get_current(), "execution_no_progress_timeout_s", 2)
+    found = map_batches([{"number": 1}], workers.Sleeper, {"seconds": 8}, batch_size=1, workers=1, cpus_per_worker=1, label="rows")
+    assert found == [{"number": 1}]
+
+
 def test_no_rows_cost_nothing(workers):
     assert map_batches([], workers.Doubler, {"factor": -1}, batch_size=4, workers=2, cpus_per_worker=1, label="rows") == []
 
