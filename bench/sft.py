@@ -104,7 +104,8 @@ def _trl(model, words, texts: list[Text], rule, folder: str, checkpointing: bool
     args = SFTConfig(
         output_dir=folder, max_steps=steps, per_device_train_batch_size=rule.batch_size,
         learning_rate=rule.learning_rate, lr_scheduler_type="cosine", warmup_steps=round(rule.warmup_share * steps),
-        weight_decay=rule.weight_decay, adam_beta2=0.98, max_grad_norm=rule.clip, use_cpu=True, bf16=False, dataloader_pin_memory=False,
+        weight_decay=rule.weight_decay, adam_beta2=0.98, max_grad_norm=rule.max_grad_norm, use_cpu=True, bf16=False,
+        dataloader_pin_memory=False,
         report_to="none", disable_tqdm=True, seed=SEED, data_seed=SEED, **({} if checkpointing else {"gradient_checkpointing": False}),
     )  # fmt: skip
     SFTTrainer(model, args=args, train_dataset=rows, processing_class=words).train()

@@ -67,7 +67,9 @@ class Learner:
         self.average = {name: p.detach().clone() for name, p in self.parameters.items()}
         """What is evaluated and shipped: the moving average, or the weights themselves."""
         self.best = {name: p.clone() for name, p in self.average.items()}
-        self._adam = torch.optim.AdamW(self.parameters.values(), lr=settings.lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=settings.decay)
+        self._adam = torch.optim.AdamW(
+            self.parameters.values(), lr=settings.learning_rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=settings.weight_decay
+        )
 
     def update(self) -> Tensor:
         """One optimizer step with the gradients at hand, which are then gone.
@@ -79,10 +81,10 @@ class Learner:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         self.world.add([p.grad for p in self.parameters.values()])
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.settings.clip)
-        rise = min(1.0, (self.progress.iteration + 1) / max(self.settings.warmup, 1))
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.settings.max_grad_norm)
+        rise = min(1.0, (self.progress.iteration + 1) / max(self.settings.warmup_iterations, 1))
         for group in self._adam.param_groups:
-            group["lr"] = self.settings.lr * rise
+            group["lr"] = self.settings.learning_rate * rise
         self._adam.step()
         self._adam.zero_grad(set_to_none=True)
         self.progress.updates += 1

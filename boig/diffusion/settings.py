@@ -26,12 +26,12 @@ class Lora(Section):
 class Optimizer(Section):
     """AdamW. ddpo-pytorch: lr 1e-4, betas 0.9 and 0.999, decay 1e-4, clip 1.0."""
 
-    lr: Positive
-    warmup: Annotated[int, Field(ge=0)]
+    learning_rate: Positive
+    warmup_iterations: Annotated[int, Field(ge=0)]
     """Iterations over which the learning rate rises linearly; 0 for none."""
-    decay: Weight
-    """Weight decay per step, times the learning rate."""
-    clip: Positive
+    weight_decay: Weight
+    """Per step, times the learning rate."""
+    max_grad_norm: Positive
     """Largest norm of the gradient; above it the gradient is scaled down."""
     ema: Annotated[float, Field(ge=0, lt=1)]
     """Decay of the adapter's moving average per update, which is what is evaluated and shipped; 0 keeps none."""
@@ -51,7 +51,7 @@ class Supervised(Section):
     """Fine-tuning on pictures people liked. BOIG: "fine-tuning on high-KPI samples" (PFT); paper silent on every number."""
 
     iterations: Count
-    batch: Count
+    batch_size: Count
     """Pictures per update, over all workers."""
     floor: Annotated[float, Field(ge=0, le=100)]
     """Posts whose KPI is at least this are used."""
@@ -68,7 +68,7 @@ class KpiGuided(Section):
     """Supervised training on all pictures, each told its KPI bucket, sampled with guidance from one bucket to another. Ours."""
 
     iterations: Count
-    batch: Count
+    batch_size: Count
     dropout: Share
     """Share of pictures whose prompt is dropped, and, drawn apart, whose KPI is."""
     lora: Lora

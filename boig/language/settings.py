@@ -73,7 +73,7 @@ class Training(Section):
     warmup_share: Share
     """Share of the steps over which the learning rate rises. Sister: 0.03."""
     weight_decay: Weight
-    clip: Positive
+    max_grad_norm: Positive
     """Largest norm of the gradient."""
     number_smoothing: Weight
     """Standard deviation, 0–1, of the bell over neighboring values that is a number's target; 0 is plain cross-entropy, and a

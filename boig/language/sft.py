@@ -200,7 +200,7 @@ def _arguments(
         weight_decay=settings.weight_decay,
         adam_beta1=_ADAM[0],
         adam_beta2=_ADAM[1],
-        max_grad_norm=settings.clip,
+        max_grad_norm=settings.max_grad_norm,
         max_length=None,  # seen to by `dataset`
         padding_free=True,
         eval_strategy="steps" if has_val else "no",

@@ -63,7 +63,7 @@ class Fit(Section):
     lora_rank: Annotated[int, Field(ge=0)]
     """Of the adapter on BoigLLM; 0 keeps BoigLLM frozen, and its hidden states are then computed once."""
     weight_decay: Annotated[float, Field(ge=0)]
-    warmup: Share
+    warmup_share: Share
     """Share of the steps in which the learning rate rises; it then falls to zero as a cosine."""
     max_grad_norm: Positive
     pairwise: Annotated[float, Field(ge=0)]

@@ -102,7 +102,7 @@ def _arguments(rule: Fit, folder: Path, seed: int, steps: int) -> RewardConfig:
         per_device_train_batch_size=rule.batch_size // 2,
         num_train_epochs=1,  # one list holds all passes
         lr_scheduler_type="cosine",
-        warmup_steps=round(rule.warmup * steps),
+        warmup_steps=round(rule.warmup_share * steps),
         max_grad_norm=rule.max_grad_norm,
         seed=seed,
         use_cpu=not torch.cuda.is_available(),

@@ -68,8 +68,8 @@ def section(request) -> AlignBoigsd:
     fast = {"steps": 2, "chunk": 4, "chunks_per_update": 1}
     drawn = {"sampling": {"steps": 2, "guidance": 1.0, "kpi": None}}
     raw |= {
-        "pft": raw["pft"] | small | drawn | {"batch": 2, "floor": 40},
-        "kpi_guided": raw["kpi_guided"] | small | {"batch": 2, "sampling": {"steps": 2, "guidance": 2.0, "kpi": ("high", "low")}},
+        "pft": raw["pft"] | small | drawn | {"batch_size": 2, "floor": 40},
+        "kpi_guided": raw["kpi_guided"] | small | {"batch_size": 2, "sampling": {"steps": 2, "guidance": 2.0, "kpi": ("high", "low")}},
         "ddpo": raw["ddpo"] | small | fast | drawn | {"pictures": 8, "prompts": 3},
         "boigsd": raw["boigsd"]
         | small

@@ -29,8 +29,8 @@ class KpiGuidance:
 
     def step(self, iteration: int) -> dict[str, float]:
         s, known, rng = self._settings, self._examples, np.random.default_rng([self._seed, iteration])
-        rows = rng.choice(len(self._chance), size=s.batch, p=self._chance)
-        silent, untold = rng.random((2, s.batch)) < s.dropout
+        rows = rng.choice(len(self._chance), size=s.batch_size, p=self._chance)
+        silent, untold = rng.random((2, s.batch_size)) < s.dropout
         prompts = ["" if drop else known.prompts[row] for row, drop in zip(rows, silent, strict=True)]
         buckets = [None if drop else known.buckets[row] for row, drop in zip(rows, untold, strict=True)]
         return denoising_step(self._pipe, self.learner, self._texts, known.latents[rows], prompts, self._seed, iteration, buckets=buckets)

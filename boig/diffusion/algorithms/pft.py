@@ -28,8 +28,8 @@ class LikedPictures:
 
     def step(self, iteration: int) -> dict[str, float]:
         s, rng = self._settings, np.random.default_rng([self._seed, iteration])
-        rows = rng.choice(len(self._chance), size=s.batch, p=self._chance)
-        dropped = rng.random(s.batch) < s.dropout
+        rows = rng.choice(len(self._chance), size=s.batch_size, p=self._chance)
+        dropped = rng.random(s.batch_size) < s.dropout
         prompts = ["" if drop else self._examples.prompts[row] for row, drop in zip(rows, dropped, strict=True)]
         return denoising_step(self._pipe, self.learner, self._texts, self._examples.latents[rows], prompts, self._seed, iteration)
 

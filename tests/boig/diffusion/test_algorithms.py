@@ -29,8 +29,8 @@ DDPO = Ddpo(
     iterations=6, steps=4, eta=1.0, guidance=1.0, pictures=16, chunk=8, chunks_per_update=1, epochs=1, clip=1e-3, advantage_clip=10.0,
     history=16, history_min=16, prompts=2, **SHARED,
 )  # fmt: skip
-PFT = Supervised(iterations=4, batch=4, floor=50, sharpness=1.0, dropout=0.2, **SHARED)
-KPI = KpiGuided(iterations=4, batch=4, dropout=0.2, **SHARED)
+PFT = Supervised(iterations=4, batch_size=4, floor=50, sharpness=1.0, dropout=0.2, **SHARED)
+KPI = KpiGuided(iterations=4, batch_size=4, dropout=0.2, **SHARED)
 
 
 def examples(pipe) -> Examples:

@@ -19,7 +19,7 @@ EPSILON = {"prediction_type": "epsilon", "beta_start": 0.00085, "beta_end": 0.01
 
 
 LORA = Lora(rank=4, alpha=4, targets=("to_q", "to_v", "conv1", "conv2", "time_emb_proj"))
-OPTIMIZER = Optimizer(lr=1e-2, warmup=0, decay=1e-4, clip=1.0, ema=0.5)
+OPTIMIZER = Optimizer(learning_rate=1e-2, warmup_iterations=0, weight_decay=1e-4, max_grad_norm=1.0, ema=0.5)
 SHARED = {"lora": LORA, "optimizer": OPTIMIZER, "sampling": Sampling(steps=3, guidance=1.0, kpi=None)}
 GROUP = Group(
     iterations=6, steps=4, eta=1.0, guidance=1.0, prompts=2, group=8, chunk=8, chunks_per_update=1, epochs=1, skip_last=1, window=0,

@@ -15,7 +15,7 @@ from tests.boig.language.world import write
 SETTINGS = Training(
     passes=2, behavior_share=0.5, unknown_share=0.25, blur=Blur(days=0, words=0, kpi=0), batch_size=8, micro_batch=8, learning_rate=1e-3,
     sharding="none", activation_checkpointing=False,
-    warmup_share=0.1, weight_decay=0.1, clip=1.0, number_smoothing=0.03, evaluations=2, patience=None, max_tokens=256,
+    warmup_share=0.1, weight_decay=0.1, max_grad_norm=1.0, number_smoothing=0.03, evaluations=2, patience=None, max_tokens=256,
 )  # fmt: skip
 
 

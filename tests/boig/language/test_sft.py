@@ -62,7 +62,7 @@ def test_what_is_too_long_is_left_out_whole_and_counted(words, posts, tmp_path, 
 
 def test_a_loss_that_is_not_finite_stops_the_training(words, posts, tmp_path):
     with pytest.raises(ValueError, match=r"loss is nan at step \d+ of \d+; lower training.learning_rate"):
-        train(words, posts, tmp_path, learning_rate=1e30, clip=1e30)
+        train(words, posts, tmp_path, learning_rate=1e30, max_grad_norm=1e30)
 
 
 def test_learns_and_reports(words, posts, tmp_path):
@@ -201,7 +201,7 @@ def test_when_a_training_has_stalled(losses, patience, ends):
 
 
 def test_a_training_that_stalls_ends_early_and_stays_ended(words, posts, tmp_path):
-    harm = {"learning_rate": 1.0, "passes": 6, "evaluations": 6, "clip": 100.0}
+    harm = {"learning_rate": 1.0, "passes": 6, "evaluations": 6, "max_grad_norm": 100.0}
     whole = train(words, posts, tmp_path / "whole", **harm)
     early = train(words, posts, tmp_path / "early", patience=1, **harm)
     assert early.steps < whole.steps

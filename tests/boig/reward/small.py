@@ -14,7 +14,7 @@ def section(**fit: object) -> TrainReward:
     """The smallest section that still learns; keywords overlay `fit`."""
     rule = {
         "epochs": 12, "batch_size": 16, "learning_rate": 3e-3, "backbone_learning_rate": 1e-3, "lora_rank": 0, "weight_decay": 0.05,
-        "warmup": 0.1, "max_grad_norm": 1.0, "pairwise": 0.5, "pair_period_days": 90, "account_dropout": 0.15, "ema": 0.95,
+        "warmup_share": 0.1, "max_grad_norm": 1.0, "pairwise": 0.5, "pair_period_days": 90, "account_dropout": 0.15, "ema": 0.95,
         "evaluations": 4, "checkpoints": 4,
     }  # fmt: skip
     return TrainReward.model_validate({
