@@ -112,7 +112,8 @@ def _ray(stack: Stack, keys: Keys) -> Service:
         *(f"--min-worker-port={first + INNER}", f"--max-worker-port={first + INNER + 200}"),
         *(f"--num-cpus={len(os.sched_getaffinity(0)) + 2}", f"--object-store-memory={stack.ray.object_store_mb * 2**20}"),
     )
-    env = environment(stack, keys) | QUIET  # what its workers compute is reported to MLflow, and published, as a client would
+    # What its workers compute is reported to MLflow, and published, as a client would. Idle workers end: Ray would keep one per CPU.
+    env = environment(stack, keys) | QUIET | {"RAY_num_workers_soft_limit": "0"}
     return Service("ray", command, f"{stack.url('ray_dashboard')}/api/gcs_healthz", env)
 
 
