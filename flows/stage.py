@@ -12,7 +12,6 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from boig.params import load
 from boig.reporting import Reporter
 from boig.section import Section
 from infra.closure import closure
+from infra.orchestrator import reaching_prefect
 
 if TYPE_CHECKING:
     from boig.tracking import Run
@@ -155,26 +155,6 @@ def _in_prefect(flow: Flow, section: Section, report: Reporter) -> tuple[dict, s
     with temporary_settings(set_defaults=ours), reaching_prefect():
         state = flow(section, report, return_state=True)
     return state.result(), str(state.state_details.flow_run_id or "")
-
-
-@contextmanager
-def reaching_prefect() -> Iterator[None]:
-    """Around what talks to Prefect's server.
-
-    Raises:
-        ConnectionError: the server does not answer, or refuses; one line with the mend.
-    """
-    import httpx
-    from prefect.settings import PREFECT_API_URL
-
-    try:
-        yield
-    except (httpx.HTTPError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "Failed to reach API" not in str(error):
-            raise
-        told = str(error).strip().partition("\n")[0] or type(error).__name__
-        mend = "start the server, check PREFECT_API_AUTH_STRING, or unset PREFECT_API_URL for a server of this run's own"
-        raise ConnectionError(f"PREFECT_API_URL={PREFECT_API_URL.value()}: Prefect does not answer ({told}); {mend}") from error
 
 
 def _worth_showing(record: logging.LogRecord) -> bool:

@@ -16,7 +16,7 @@ from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectAlreadyExists
 
-from flows.stage import reaching_prefect
+from infra.orchestrator import reaching_prefect
 
 FILE = Path(__file__).with_name("prefect.yaml")
 ZOMBIES = "boig: runs whose process is gone"
