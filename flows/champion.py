@@ -85,6 +85,8 @@ def fetched(registry: Registry, number: int | None, folder: Path) -> str:
         raise ValueError("there is no champion yet; the first retraining makes one")
     if folder.exists() and any(folder.iterdir()) and not (folder / FETCHED).is_file():
         raise ValueError(f"{folder} is not empty, and no generation was fetched there before; name another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / FETCHED).write_text("incomplete\n")  # before anything else is there: a try that fails can be made again
     restore(Path.cwd(), version, MODELS, folder)
     (folder / FETCHED).write_text(f"version {version.number}, commit {version.commit}\n")
     return f"models of version {version.number} (commit {version.commit[:12]}) are in {folder}"
