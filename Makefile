@@ -14,7 +14,8 @@ TOOLS := .tools/.installed
 TORCH_PIN = $(shell grep -o '^torch==[0-9.]*' requirements.lock)
 # Nothing but what the lock names, no file with another hash, and no package built here but the one that is published as source alone;
 # what builds it is the setuptools of the lock. docs/supply-chain.md
-LOCKED := .venv/bin/uv pip install --no-deps --require-hashes --only-binary :all:
+# Compiled at once: some hundred processes import torch in a run, and where they may not write bytecode each would compile it again.
+LOCKED := .venv/bin/uv pip install --compile-bytecode --no-deps --require-hashes --only-binary :all:
 FROM_SOURCE := --no-binary antlr4-python3-runtime --build-constraints requirements.lock
 RESOLVE := .venv/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-annotate --no-emit-find-links --no-emit-index-url \
 	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade-package "$(UPGRADE)")

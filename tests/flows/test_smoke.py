@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -119,63 +119,9 @@ def servers(cluster: Nodes) -> Iterator[dict[str, str]]:
         yield {"PREFECT_API_URL": api, **cluster.env}
 
 
-def killed_midway(project: Path, servers: dict[str, str], stage: str, latest_s: float) -> bool:
-    """Kill the run so many seconds after the stage began, or once the stage has kept something; whether it was still at work.
-
-    Where it was not, the stage is taken out of the lock again.
-    """
-    place = project / ".profiles" / "smoke"
-    known = progress(place, stage)
-    running = subprocess.Popen(COMMAND, cwd=project, env=environment() | servers, stdout=subprocess.PIPE, text=True, start_new_session=True)
-    assert running.stdout is not None
-    assert any(f"Running stage '{stage}'" in line for line in running.stdout)
-    latest = time.monotonic() + latest_s
-    while time.monotonic() < latest and progress(place, stage) <= known:
-        time.sleep(0.2)
-    os.killpg(running.pid, signal.SIGKILL)
-    running.wait()
-    running.stdout.close()
-    lock = yaml.safe_load((place / "dvc.lock").read_text())
-    if lock["stages"].pop(stage, None) is None:
-        return True
-    (place / "dvc.lock").write_text(yaml.safe_dump(lock))
-    shutil.rmtree(project / ".dvc" / "cache" / "runs")
-    return False
-
-
-def forget(project: Path, stage: str) -> dict[str, str]:
-    """Have DVC run a stage once more; the bytes that it made, by path."""
-    path = project / ".profiles" / "smoke" / "dvc.lock"
-    lock = yaml.safe_load(path.read_text())
-    made = {out["path"]: out["md5"] for out in lock["stages"].pop(stage)["outs"] if not out["path"].startswith("metrics/")}
-    assert made
-    path.write_text(yaml.safe_dump(lock))
-    shutil.rmtree(project / ".dvc" / "cache" / "runs")  # or DVC restores the stage instead of running it
-    return made
-
-
-def made_by(project: Path, stage: str) -> dict[str, str]:
-    outs = yaml.safe_load((project / ".profiles" / "smoke" / "dvc.lock").read_text())["stages"][stage]["outs"]
-    return {out["path"]: out["md5"] for out in outs if not out["path"].startswith("metrics/")}
-
-
-@pytest.mark.parametrize("stage", SECTIONS)
-def test_a_stage_that_is_killed_completes_with_the_same_bytes(project: Path, servers: dict[str, str], stage: str):
-    before = forget(project, stage)
-    seconds = json.loads((project / "metrics" / "smoke" / "run.json").read_text())["stages"][stage]
-
-    # A third of the time that it took, which other tests may have stretched; where it ended before that, again and earlier.
-    assert any(killed_midway(project, servers, stage, seconds / 3**attempt) for attempt in (1, 2, 3)), "it ended before each kill"
-
-    done = repro(project, servers)
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
-    assert made_by(project, stage) == before
-
-
-@pytest.mark.parametrize("stage", ["verbalize", "align_boigsd"])
-def test_a_node_that_dies_costs_time_and_nothing_else(project: Path, servers: dict[str, str], cluster: Nodes, stage: str):
-    before = forget(project, stage)
-    running = subprocess.Popen(
+def started(project: Path, servers: dict[str, str]) -> subprocess.Popen[str]:
+    """A run of its own process group; what it says is to be read from its output."""
+    return subprocess.Popen(
         COMMAND,
         cwd=project,
         env=environment() | servers,
@@ -184,12 +130,84 @@ def test_a_node_that_dies_costs_time_and_nothing_else(project: Path, servers: di
         text=True,
         start_new_session=True,
     )
+
+
+def begins(running: subprocess.Popen[str], stage: str) -> bool:
+    """Read what a run says until it begins the stage; false where it ended without it."""
     assert running.stdout is not None
-    assert any(f"Running stage '{stage}'" in line for line in running.stdout)
-    time.sleep(json.loads((project / "metrics" / "smoke" / "run.json").read_text())["stages"][stage] / 3)
-    killed = cluster.kill_a_busy_one()
-    said = running.stdout.read()
-    assert running.wait() == 0, said[-4000:]
-    assert made_by(project, stage) == before
-    assert killed, "nothing worked on any node"
-    cluster.mend()
+    return any(f"Running stage '{stage}'" in line for line in running.stdout)
+
+
+def killed_midway(project: Path, servers: dict[str, str], stage: str, latest_s: float) -> bool:
+    """Kill a run so many seconds after the stage began, or once the stage has kept something; whether it was still at work.
+
+    Where it was not, the stage is taken out of the lock again.
+    """
+    place = project / ".profiles" / "smoke"
+    known = progress(place, stage)
+    running = started(project, servers)
+    assert begins(running, stage)
+    latest = time.monotonic() + latest_s
+    while time.monotonic() < latest and progress(place, stage) <= known:
+        time.sleep(0.2)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    assert running.stdout is not None
+    running.stdout.close()
+    if stage not in made_by(project):
+        return True
+    forget(project, [stage])
+    return False
+
+
+def forget(project: Path, stages: Iterable[str]) -> None:
+    """Have DVC run stages once more."""
+    path = project / ".profiles" / "smoke" / "dvc.lock"
+    lock = yaml.safe_load(path.read_text())
+    for stage in stages:
+        del lock["stages"][stage]
+    path.write_text(yaml.safe_dump(lock))
+    shutil.rmtree(project / ".dvc" / "cache" / "runs")  # or DVC restores a stage instead of running it
+
+
+def made_by(project: Path) -> dict[str, dict[str, str]]:
+    """The hashes of what each stage made, by path; without metrics, in which there are times."""
+    path = project / ".profiles" / "smoke" / "dvc.lock"
+    stages = yaml.safe_load(path.read_text())["stages"] if path.is_file() else {}
+    return {
+        stage: {out["path"]: out["md5"] for out in entry["outs"] if not out["path"].startswith("metrics/")}
+        for stage, entry in stages.items()
+    }
+
+
+def seconds(project: Path) -> dict[str, float]:
+    return json.loads((project / "metrics" / "smoke" / "run.json").read_text())["stages"]
+
+
+def test_a_run_that_is_killed_in_each_of_its_stages_ends_with_the_same_bytes(project: Path, servers: dict[str, str]):
+    before, took = made_by(project), seconds(project)
+    assert set(before) == set(SECTIONS)
+    assert all(before.values())
+    forget(project, SECTIONS)
+
+    for stage in SECTIONS:  # each run completes the stage in which the last one was killed, and is killed in the next
+        # A third of the time that it took, which other tests may have stretched; where it ended before that, again and earlier.
+        assert any(killed_midway(project, servers, stage, took[stage] / 3**attempt) for attempt in (1, 2, 3)), "it ended before each kill"
+
+    done = repro(project, servers)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    assert made_by(project) == before
+
+
+def test_nodes_that_die_cost_time_and_nothing_else(project: Path, servers: dict[str, str], cluster: Nodes):
+    before, took, stages = made_by(project), seconds(project), ("verbalize", "align_boigsd")
+    forget(project, stages)
+    running = started(project, servers)
+    for stage in stages:
+        assert begins(running, stage)
+        time.sleep(took[stage] / 3)
+        assert cluster.kill_a_busy_one(), "nothing worked on any node"
+        cluster.mend()
+    said, _ = running.communicate()
+    assert running.returncode == 0, said[-4000:]
+    assert made_by(project) == before
