@@ -27,6 +27,8 @@ DOCS = ROOT / "docs" / "mlflow"
 SIZE = {"width": 1400, "height": 900}
 WAIT_MS = 60_000
 """A page is there after a second on an idle machine."""
+SETTLED_MS = 8_000
+"""Its pictures and curves too."""
 OFFLINE = ("disable-background-networking", "disable-component-update", "disable-sync", "disable-quic", "no-first-run", "disable-gpu")
 NO_ASSISTANT = """
 localStorage.setItem("mlflow.assistant.panelOpen_v1", "false");
@@ -90,9 +92,24 @@ class Pages:
         return self._there(self.page.get_by_text("Comparing 2 Runs"))
 
     def charts(self, run: str, picture: str) -> Locator:
-        """Curves and pictures over steps of a run; the picture of that name."""
+        """Curves and pictures over steps of a run, of those that have that name in theirs; the picture's card."""
         self._go(f"experiments/{self.experiment}/runs/{run}/model-metrics")
-        return self._there(self.page.get_by_text(picture, exact=True).first)
+        # Cards far down a page of many are not made before somebody scrolls there.
+        self.page.get_by_placeholder("Search metric charts").fill(picture)
+        title = self._there(self.page.get_by_text(picture, exact=True).first)
+        return title.locator("xpath=ancestor::*[.//button][1]")
+
+    def panel(self, run: str, picture: str) -> Locator:
+        """The picture of that name at its last step, over the whole page."""
+        self.charts(run, picture).locator("[data-component-id='fullscreen_button_chartcard']").click()
+        dialog = self.page.get_by_role("dialog")
+        self._there(dialog.locator("img").first)
+        slider, step = dialog.get_by_role("slider"), None
+        while step != (step := slider.get_attribute("aria-valuenow")):
+            slider.press("ArrowRight")
+        shown = self._there(dialog.locator("img").first)
+        shown.scroll_into_view_if_needed()  # MLflow lists all parameters above it
+        return shown
 
     def system(self, run: str) -> Locator:
         """The machine's curves while a pipeline ran."""
@@ -115,8 +132,9 @@ class Pages:
         return self._there(self.page.get_by_text(f"Version {version}" if version else "Versions").first)
 
     def picture(self, path: Path) -> None:
-        """The page as PNG, once it has stopped moving."""
-        self.page.wait_for_timeout(2500)
+        """The page as PNG, once all is loaded and has stopped moving; without places of this machine."""
+        self.page.wait_for_timeout(SETTLED_MS)
+        self.page.get_by_text("Path:").evaluate_all("lines => lines.forEach(line => line.parentElement.remove())")
         self.page.screenshot(path=path)
 
     def _go(self, place: str) -> None:
@@ -156,14 +174,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def take(pages: Pages, out: Path) -> None:
-    """The pages that the README shows."""
+    """The pages that docs/mlflow.md shows."""
     aligned, evaluated = (newest(pages.client, pages.experiment, stage)[0] for stage in ("align_boigsd", "evaluate"))
     parent = aligned.data.tags["mlflow.parentRunId"]
-    method = next(name.partition("/")[0] for name in aligned.data.metrics if "/" in name)
+    method = next(name.partition("/")[0] for name in sorted(aligned.data.metrics) if "/panel" in name)
     pages.runs()
     pages.picture(out / "runs.png")
     pages.charts(aligned.info.run_id, f"{method}/panel")
-    pages.picture(out / "curves_and_panel.png")
+    pages.picture(out / "curves.png")
+    pages.panel(aligned.info.run_id, f"{method}/panel")
+    pages.picture(out / "panel.png")
     pages.artifact(evaluated.info.run_id, "briefs.json")
     pages.picture(out / "briefs.png")
     pages.artifact(evaluated.info.run_id, "report.html")

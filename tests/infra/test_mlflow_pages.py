@@ -107,6 +107,7 @@ def test_the_panel_is_seen_over_steps(pages: Pages):
     for _ in STEPS[1:]:
         pages.page.get_by_role("slider").first.press("ArrowRight")
     assert int(pages.page.get_by_role("slider").first.get_attribute("aria-valuenow") or -1) == STEPS[-1]
+    assert drawn(pages.panel(aligned(pages)[0], "pft/panel"))
 
 
 def test_tags_data_and_a_restored_run_are_told(pages: Pages):
