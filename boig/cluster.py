@@ -5,7 +5,7 @@ import secrets
 
 import ray
 from ray.exceptions import RayError
-from tenacity import retry, retry_if_exception_message, stop_after_attempt
+from tenacity import RetryError, retry, retry_if_exception_message, stop_after_attempt
 
 from boig.quiet import hush
 
@@ -17,6 +17,9 @@ SPARE_CPUS = 2
 Without them two actors of one CPU each stall on a two-core machine, since no slot is left for the tasks that feed them.
 """
 
+STARTS = 5
+"""Of a local Ray, before it is given up."""
+
 
 def connect(address: str | None = None) -> None:
     """Connect this process to Ray, once; later calls do nothing.
@@ -25,7 +28,7 @@ def connect(address: str | None = None) -> None:
         address: of a running cluster (`auto`, `ray://host:port`, `host:port`); None takes `RAY_ADDRESS`, else starts a local one.
 
     Raises:
-        ConnectionError: the named cluster does not answer.
+        ConnectionError: the named cluster does not answer, or the local one does not start.
     """
     if ray.is_initialized():
         return
@@ -40,10 +43,15 @@ def connect(address: str | None = None) -> None:
                 f"RAY_ADDRESS={address}: no Ray cluster answers ({told}); start it, or unset RAY_ADDRESS for a local one"
             ) from error
         return
-    _start_local()
+    try:
+        _start_local()
+    except RetryError:
+        raise ConnectionError(
+            f"Ray has not started on this machine in {STARTS} tries of half a minute; end what keeps it busy, and try again"
+        ) from None
 
 
-@retry(retry=retry_if_exception_message(match=".*timed out during startup"), stop=stop_after_attempt(5), reraise=True)
+@retry(retry=retry_if_exception_message(match=".*timed out during startup"), stop=stop_after_attempt(STARTS))
 def _start_local() -> None:
     """A small Ray on this machine. Its daemons have a fixed half minute to come up, which a busy machine may need twice."""
     ray.shutdown()

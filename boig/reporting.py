@@ -1,5 +1,6 @@
 """How a task says what it sees: a `Reporter` comes in as an argument. Nothing here knows MLflow."""
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -22,6 +23,9 @@ class Reporter(Protocol):
     def table(self, name: str, rows: list[dict]) -> None:
         """Rows with equal keys, to look at side by side; a value may be a picture, uint8 (H, W, 3)."""
 
+    def part(self, name: str) -> AbstractContextManager["Reporter"]:
+        """A reporter for one of several trainings of a stage, whose curves, of equal names, can then be laid over each other."""
+
     def flush(self) -> None:
         """Write out what is still buffered. The flow machinery calls it at the end of a run and of each Ray Train worker."""
 
@@ -40,6 +44,10 @@ class Silent:
 
     def table(self, name: str, rows: list[dict]) -> None:
         """Nothing."""
+
+    def part(self, name: str) -> AbstractContextManager["Reporter"]:
+        """Itself."""
+        return nullcontext(self)
 
     def flush(self) -> None:
         """Nothing."""

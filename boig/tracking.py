@@ -28,6 +28,8 @@ from tenacity import RetryError, Retrying, stop_after_delay, wait_exponential
 
 EXPERIMENT = "boig"
 LOCAL_URI = "sqlite:///mlflow.db"
+TRAININGS = {"mlflow.experimentKind": "custom_model_development"}
+"""Has MLflow show pages for trainings, not those for chats."""
 FLUSH_POINTS = 200
 """Curve points that are buffered before they are written."""
 FLUSH_SECONDS = 5.0
@@ -87,6 +89,26 @@ class Run:
         """Rows with equal keys. A picture in it, uint8 (H, W, 3), is stored as two objects: few rows."""
         columns = {key: [_in_table(row[key]) for row in rows] for key in rows[0]} if rows else {}
         self._try(lambda client: client.log_table(self.run_id, columns, artifact_file=f"{name}.json"))
+
+    @contextmanager
+    def part(self, name: str) -> Iterator["Run"]:
+        """A run under this one, which ends with the context. It has no parameters: MLflow lists them above each picture."""
+        made: list[Run] = []
+
+        def make(client: MlflowClient) -> None:
+            experiment = client.get_run(self.run_id).info.experiment_id
+            run = client.create_run(experiment, tags={MLFLOW_PARENT_RUN_ID: self.run_id}, run_name=name)
+            made.append(Run(self.uri, run.info.run_id, self.give_up_s))
+
+        self._try(make)
+        part = made[0] if made else self  # which is lost, and drops what it is told
+        failed = True
+        try:
+            yield part
+            failed = False
+        finally:
+            if made:
+                part.end(failed=failed)
 
     def flush(self) -> None:
         """Write the buffered curve points."""
@@ -174,7 +196,7 @@ def connect(tracking_uri: str) -> str:
             return experiment.experiment_id
         local = tracking_uri.startswith("sqlite:///")
         location = (Path(tracking_uri.removeprefix("sqlite:///")).resolve().parent / "mlruns").as_uri() if local else None
-        return client.create_experiment(EXPERIMENT, artifact_location=location)
+        return client.create_experiment(EXPERIMENT, artifact_location=location, tags=TRAININGS)
     except MlflowException as error:
         told = f"MLFLOW_TRACKING_URI={shown(tracking_uri)} is no MLflow store ({without_login(str(error), tracking_uri)}); {mend}"
         raise ConnectionError(told) from None

@@ -16,10 +16,13 @@ def align(section: AlignBoigsd, method: str, folder: Path, report: Reporter) -> 
     """Train one method; its adapter lies in the folder afterwards."""
     scoring = section.scoring
     worker_args = {"verbalizer": section.verbalizer, "reward": section.reward}
-    with ActorPool(tasks.RewardWorker, worker_args, size=scoring.workers, cpus=scoring.cpus, gpus=scoring.gpus) as pool:
+    with (
+        report.part(method) as part,
+        ActorPool(tasks.RewardWorker, worker_args, size=scoring.workers, cpus=scoring.cpus, gpus=scoring.gpus) as pool,
+    ):
         return train(
             tasks.align,
-            {"section": section, "method": method, "folder": folder, "pool": pool, "report": report},
+            {"section": section, "method": method, "folder": folder, "pool": pool, "report": part},
             workers=section.resources.workers,
             cpus_per_worker=section.resources.cpus,
             gpus_per_worker=section.resources.gpus,

@@ -92,10 +92,10 @@ class Pages:
         return self._there(self.page.get_by_text("Comparing 2 Runs"))
 
     def charts(self, run: str, picture: str) -> Locator:
-        """Curves and pictures over steps of a run, of those that have that name in theirs; the picture's card."""
+        """Curves and pictures over steps of a run, of the section that the picture is in; the picture's card."""
         self._go(f"experiments/{self.experiment}/runs/{run}/model-metrics")
         # Cards far down a page of many are not made before somebody scrolls there.
-        self.page.get_by_placeholder("Search metric charts").fill(picture)
+        self.page.get_by_placeholder("Search metric charts").fill(picture.partition("/")[0] + "/")
         title = self._there(self.page.get_by_text(picture, exact=True).first)
         return title.locator("xpath=ancestor::*[.//button][1]")
 
@@ -107,9 +107,7 @@ class Pages:
         slider, step = dialog.get_by_role("slider"), None
         while step != (step := slider.get_attribute("aria-valuenow")):
             slider.press("ArrowRight")
-        shown = self._there(dialog.locator("img").first)
-        shown.scroll_into_view_if_needed()  # MLflow lists all parameters above it
-        return shown
+        return self._there(dialog.locator("img").first)
 
     def system(self, run: str) -> Locator:
         """The machine's curves while a pipeline ran."""
@@ -151,6 +149,12 @@ def newest(client: MlflowClient, experiment: str, stage: str) -> list[Run]:
     return client.search_runs([experiment], f"tags.`dvc.stage` = '{stage}' and tags.cached = 'false'", order_by=["start_time DESC"])
 
 
+def parts(client: MlflowClient, experiment: str, stage: str) -> dict[str, str]:
+    """Ids of the runs under a stage's run, by name."""
+    found = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{stage}'")
+    return {run.info.run_name: run.info.run_id for run in found}
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Take pictures of the pages of a project's runs; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.mlflow_pages", description="Pictures of MLflow's pages.")
@@ -177,12 +181,14 @@ def take(pages: Pages, out: Path) -> None:
     """The pages that docs/mlflow.md shows."""
     aligned, evaluated = (newest(pages.client, pages.experiment, stage)[0] for stage in ("align_boigsd", "evaluate"))
     parent = aligned.data.tags["mlflow.parentRunId"]
-    method = next(name.partition("/")[0] for name in sorted(aligned.data.metrics) if "/panel" in name)
+    methods = parts(pages.client, pages.experiment, aligned.info.run_id)
     pages.runs()
     pages.picture(out / "runs.png")
-    pages.charts(aligned.info.run_id, f"{method}/panel")
+    pages.compare(*list(methods.values())[:2])
+    pages.picture(out / "methods.png")
+    pages.charts(methods["boigsd"], "panel/pictures")
     pages.picture(out / "curves.png")
-    pages.panel(aligned.info.run_id, f"{method}/panel")
+    pages.panel(methods["boigsd"], "panel/pictures")
     pages.picture(out / "panel.png")
     pages.artifact(evaluated.info.run_id, "briefs.json")
     pages.picture(out / "briefs.png")

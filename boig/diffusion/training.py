@@ -44,7 +44,6 @@ def run(
     algorithm: Algorithm,
     iterations: int,
     *,
-    name: str,
     look: Look,
     looks: int,
     guard: Guard | None,
@@ -56,7 +55,6 @@ def run(
     Args:
         algorithm: what to iterate; its learner is fresh.
         iterations: at most.
-        name: of the method, for the curves.
         look: draws the panel.
         looks: how often, evenly over the run, beside the one at the base.
         guard: chooses the best look by the judge; None ships the last weights.
@@ -66,27 +64,27 @@ def run(
     learner = algorithm.learner
     every = max(1, iterations // looks)
     if not learner.restore(checkpoint):
-        _look(learner, name, look, guard, report)
+        _look(learner, look, guard, report)
         _save(learner, checkpoint)
     while learner.progress.iteration < iterations and not _stopped(learner, guard):
         row = algorithm.step(learner.progress.iteration)
         learner.progress.iteration += 1
         learner.progress.curves.append(row)
-        report.curve(learner.progress.iteration, **{f"{name}/{key}": value for key, value in row.items()})
+        report.curve(learner.progress.iteration, **row)
         if learner.progress.iteration % every == 0 or learner.progress.iteration == iterations:
-            _look(learner, name, look, guard, report)
+            _look(learner, look, guard, report)
             _save(learner, checkpoint)
     if guard is None:
         learner.progress.best = len(learner.progress.looks) - 1
         learner.keep()
 
 
-def _look(learner: Learner, name: str, look: Look, guard: Guard | None, report: Reporter) -> None:
+def _look(learner: Learner, look: Look, guard: Guard | None, report: Reporter) -> None:
     progress = learner.progress
     with learner.averaged():
         seen = look(progress.iteration)
     progress.looks.append({"iteration": progress.iteration, "unet_forwards": progress.counts.unet_forwards} | seen)
-    report.curve(progress.iteration, **{f"{name}/panel_{key}": value for key, value in seen.items()})
+    report.curve(progress.iteration, **{f"panel/{key}": value for key, value in seen.items()})
     best = progress.looks[progress.best]
     if guard and seen["judge"] > best["judge"] and guard.allows(seen, progress.looks[0]):
         progress.best = len(progress.looks) - 1

@@ -92,7 +92,7 @@ class PanelView:
 
     def _show(self, pictures: np.ndarray, iteration: int) -> None:
         sheet = contact_sheet(pictures[: min(self.settings.shown, len(self.prompts))])
-        self.report.picture(f"{self.name}/panel", sheet, iteration)
+        self.report.picture("panel/pictures", sheet, iteration)
         self.folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(sheet).save(self.folder / f"{self.name}_{iteration:04d}.png")
 

@@ -78,9 +78,7 @@ def train(
         spent.note()
         return seen
 
-    run(
-        algorithm, settings.iterations, name=method, look=timed, looks=rules.looks, guard=guard, checkpoint=checkpoint, report=report
-    )  # fmt: skip
+    run(algorithm, settings.iterations, look=timed, looks=rules.looks, guard=guard, checkpoint=checkpoint, report=report)
     if world.rank == 0:
         with learner.chosen():
             save_adapter(pipe, folder / "out" / method, settings.sampling)

@@ -62,6 +62,38 @@ def test_a_pipeline_and_its_stage_are_recorded(uri: str, tmp_path: Path):
     assert (Path(uri.removeprefix("sqlite:///")).parent / "mlruns").is_dir()
 
 
+def test_parts_of_a_stage_are_runs_under_it_with_curves_of_equal_names(uri: str):
+    stage = tracking.start(uri, "stage", {"dvc.stage": "align_boigsd"})
+    stage.params({"seed": 1})
+    for number, method in enumerate(("pft", "boigsd")):
+        with stage.part(method) as part:
+            pickle.loads(pickle.dumps(part)).metrics({"reward": number})
+    with pytest.raises(KeyError), stage.part("ddpo"):
+        raise KeyError("broken")
+
+    client = MlflowClient(uri)
+    experiment = client.get_run(stage.run_id).info.experiment_id
+    found = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{stage.run_id}'", order_by=["start_time ASC"])
+    assert [run.info.run_name for run in found] == ["pft", "boigsd", "ddpo"]
+    assert [run.info.status for run in found] == ["FINISHED", "FINISHED", "FAILED"]
+    assert [run.data.metrics for run in found] == [{"reward": 0.0}, {"reward": 1.0}, {}]
+    assert not any(run.data.params for run in found)
+    assert tracking.children(stage) == {}
+
+
+def test_a_part_of_a_lost_run_costs_nothing(uri: str, monkeypatch: pytest.MonkeyPatch):
+    run = tracking.Run(uri, tracking.start(uri, "stage", {}).run_id, give_up_s=0.0)
+
+    def broken(*_: object, **__: object) -> None:
+        raise OSError("gone")
+
+    monkeypatch.setattr(MlflowClient, "create_run", broken)
+    with warnings.catch_warnings(record=True) as said, run.part("pft") as part:
+        part.curve(0, reward=1.0)
+        part.flush()
+    assert ["goes on without tracking" in str(warning.message) for warning in said] == [True]
+
+
 def test_a_pickled_run_writes_to_the_same_run_with_an_empty_buffer(uri: str):
     run = tracking.start(uri, "pipeline", {})
     run.curve(0, loss=1.0)

@@ -20,6 +20,7 @@ from tests.flows.nodes import Nodes
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
+TELL_TIMES = ("metrics/", "reports/report.html", "reports/model_card.md")
 COMMAND = [sys.executable, "-m", "flows.repro", "--profile", "smoke"]
 
 
@@ -171,11 +172,11 @@ def forget(project: Path, stages: Iterable[str]) -> None:
 
 
 def made_by(project: Path) -> dict[str, dict[str, str]]:
-    """The hashes of what each stage made, by path; without metrics, in which there are times."""
+    """The hashes of what each stage made, by path; without what tells times."""
     path = project / ".profiles" / "smoke" / "dvc.lock"
     stages = yaml.safe_load(path.read_text())["stages"] if path.is_file() else {}
     return {
-        stage: {out["path"]: out["md5"] for out in entry["outs"] if not out["path"].startswith("metrics/")}
+        stage: {out["path"]: out["md5"] for out in entry["outs"] if not out["path"].startswith(TELL_TIMES)}
         for stage, entry in stages.items()
     }
 

@@ -17,6 +17,7 @@ from tests.mlflow_pages import Pages
 
 pytestmark = pytest.mark.slow
 STEPS = (0, 10, 20)
+METHODS = ("pft", "boigsd")
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +39,13 @@ def generation(folder: Path, number: int) -> None:
         child = parent.child("align_boigsd", {"dvc.stage": "align_boigsd", "cached": "false", "dvc.dep.models/reward": f"{number:032x}"})
         child.inputs({"models/reward": f"{number:032x}"})
         child.params({"align_boigsd.seed": number})
-        for step in range(21):
-            child.curve(step, **{"pft/reward": 0.1 * step * number})
-        for step in STEPS:
-            child.picture("pft/panel", np.full((64, 128, 3), (200, 30, 10 * step), np.uint8), step)
+        for method in METHODS:
+            with child.part(method) as part:
+                for step in range(21):
+                    part.curve(step, reward=0.1 * step * number)
+                for step in STEPS:
+                    part.picture("panel/pictures", np.full((64, 128, 3), (200, 30, 10 * step), np.uint8), step)
+        child.metrics({f"{METHODS[0]}.reward_last": float(number)})
         seen = np.full((64, 64, 3), (10, 200, 30), np.uint8)
         child.table("briefs", [{"prompt": f"a bag {n}", "picture": seen, "reward": float(n)} for n in range(3)])
         (folder / "report.html").write_text(f"<h1>What was found in run {number}</h1>")
@@ -97,17 +101,24 @@ def test_the_runs_of_a_pipeline_are_under_it(pages: Pages):
 
 def test_two_runs_are_compared(pages: Pages):
     pages.compare(*aligned(pages))
-    for said in ("align_boigsd.seed", "pft/reward"):
+    for said in ("align_boigsd.seed", f"{METHODS[0]}.reward_last"):
         pages.page.get_by_text(said).first.wait_for()
 
 
+def test_two_trainings_of_a_stage_are_compared(pages: Pages):
+    pages.compare(*mlflow_pages.parts(pages.client, pages.experiment, aligned(pages)[0]).values())
+    for said in (*METHODS, "reward"):
+        pages.page.get_by_text(said, exact=True).first.wait_for()
+
+
 def test_the_panel_is_seen_over_steps(pages: Pages):
-    pages.charts(aligned(pages)[0], "pft/panel")
+    run = mlflow_pages.parts(pages.client, pages.experiment, aligned(pages)[0])[METHODS[0]]
+    pages.charts(run, "panel/pictures")
     assert drawn(pages.page.locator("img[src*='get-artifact']").last)
     for _ in STEPS[1:]:
         pages.page.get_by_role("slider").first.press("ArrowRight")
     assert int(pages.page.get_by_role("slider").first.get_attribute("aria-valuenow") or -1) == STEPS[-1]
-    assert drawn(pages.panel(aligned(pages)[0], "pft/panel"))
+    assert drawn(pages.panel(run, "panel/pictures"))
 
 
 def test_tags_data_and_a_restored_run_are_told(pages: Pages):

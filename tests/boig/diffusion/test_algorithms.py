@@ -59,9 +59,7 @@ def panel(pipe, iteration: int) -> dict[str, float]:
 
 
 def finish(pipe, algorithm, iterations, checkpoint, guard=None):
-    run(
-        algorithm, iterations, name="x", look=partial(panel, pipe), looks=2, guard=guard, checkpoint=checkpoint, report=Silent()
-    )  # fmt: skip
+    run(algorithm, iterations, look=partial(panel, pipe), looks=2, guard=guard, checkpoint=checkpoint, report=Silent())
     return algorithm.learner
 
 
@@ -122,7 +120,7 @@ def test_the_guard_ships_the_best_look_and_stops(base, tmp_path):
     pipe, algorithm = built(base, "group")
     judged = iter([10.0, 12.0, 11.0, 10.5, 99.0])
     run(
-        algorithm, 10, name="x", look=lambda _: {"judge": next(judged), "diversity": 1.0}, looks=5, guard=Guard(2, 0.7, 0.05),
+        algorithm, 10, look=lambda _: {"judge": next(judged), "diversity": 1.0}, looks=5, guard=Guard(2, 0.7, 0.05),
         checkpoint=tmp_path / "c.safetensors", report=Silent(),
     )  # fmt: skip
     learner = algorithm.learner
