@@ -27,7 +27,9 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Settings of a stack that runs."""
     path = write_settings(tmp_path_factory.mktemp("stack"))
     try:
-        done = run(path, "up")
+        for _ in range(3):  # beside a whole pipeline a part may need longer than `up` waits; called again, it waits on
+            if (done := run(path, "up")).returncode == 0:
+                break
         assert done.returncode == 0, done.stderr[-2000:]
         yield path
     finally:
