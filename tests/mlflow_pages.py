@@ -29,6 +29,7 @@ WAIT_MS = 60_000
 """A page is there after a second on an idle machine."""
 SETTLED_MS = 8_000
 """Its pictures and curves too."""
+PICTURE = "img[src*='get-artifact']"
 OFFLINE = ("disable-background-networking", "disable-component-update", "disable-sync", "disable-quic", "no-first-run", "disable-gpu")
 NO_ASSISTANT = """
 localStorage.setItem("mlflow.assistant.panelOpen_v1", "false");
@@ -101,13 +102,16 @@ class Pages:
 
     def panel(self, run: str, picture: str) -> Locator:
         """The picture of that name at its last step, over the whole page."""
-        self.charts(run, picture).locator("[data-component-id='fullscreen_button_chartcard']").click()
+        card = self.charts(run, picture)
+        self._there(self.page.locator(PICTURE).first)  # opened before it, the dialog stays empty
+        card.locator("[data-component-id='fullscreen_button_chartcard']").click()
         dialog = self.page.get_by_role("dialog")
-        self._there(dialog.locator("img").first)
-        slider, step = dialog.get_by_role("slider"), None
-        while step != (step := slider.get_attribute("aria-valuenow")):
+        slider = dialog.get_by_role("slider")
+        last = self._there(slider).get_attribute("aria-valuemax")
+        while slider.get_attribute("aria-valuenow") != last:
             slider.press("ArrowRight")
-        return self._there(dialog.locator("img").first)
+            self.page.wait_for_timeout(300)
+        return self._there(dialog.locator(PICTURE).first)
 
     def system(self, run: str) -> Locator:
         """The machine's curves while a pipeline ran."""

@@ -114,7 +114,7 @@ def test_two_trainings_of_a_stage_are_compared(pages: Pages):
 def test_the_panel_is_seen_over_steps(pages: Pages):
     run = mlflow_pages.parts(pages.client, pages.experiment, aligned(pages)[0])[METHODS[0]]
     pages.charts(run, "panel/pictures")
-    assert drawn(pages.page.locator("img[src*='get-artifact']").last)
+    assert drawn(pages.page.locator(mlflow_pages.PICTURE).last)
     for _ in STEPS[1:]:
         pages.page.get_by_role("slider").first.press("ArrowRight")
     assert int(pages.page.get_by_role("slider").first.get_attribute("aria-valuenow") or -1) == STEPS[-1]
