@@ -88,7 +88,7 @@ def run_method(section: AlignBoigsd, method: str, overlapped: bool, folder: Path
         return seen
 
     run(
-        algorithm, settings.iterations, name=method, look=look, looks=section.panel.looks, guard=None, checkpoint=folder / "c.safetensors",
+        algorithm, settings.iterations, look=look, looks=section.panel.looks, guard=None, checkpoint=folder / "c.safetensors",
         report=Silent(),
     )  # fmt: skip
     if pool:
