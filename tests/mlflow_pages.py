@@ -29,6 +29,8 @@ WAIT_MS = 60_000
 """A page is there after a second on an idle machine."""
 SETTLED_MS = 8_000
 """Its pictures and curves too."""
+LOOKS = 100
+"""More than any training has at its panel."""
 PICTURE = "img[src*='get-artifact']"
 OFFLINE = ("disable-background-networking", "disable-component-update", "disable-sync", "disable-quic", "no-first-run", "disable-gpu")
 NO_ASSISTANT = """
@@ -108,7 +110,9 @@ class Pages:
         dialog = self.page.get_by_role("dialog")
         slider = dialog.get_by_role("slider")
         last = self._there(slider).get_attribute("aria-valuemax")
-        while slider.get_attribute("aria-valuenow") != last:
+        for _ in range(LOOKS):
+            if slider.get_attribute("aria-valuenow") == last:
+                break
             slider.press("ArrowRight")
             self.page.wait_for_timeout(300)
         return self._there(dialog.locator(PICTURE).first)

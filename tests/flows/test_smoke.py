@@ -20,7 +20,10 @@ from tests.flows.nodes import Nodes
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
-TELL_TIMES = ("metrics/", "reports/report.html", "reports/model_card.md")
+MEASURED = ("metrics/",)
+"""What has the stage's own times in it."""
+TELL_TIMES = (*MEASURED, "reports/report.html", "reports/model_card.md")
+"""The report shows those of all stages: with equal inputs it has equal bytes, after another run of the stages it has not."""
 COMMAND = [sys.executable, "-m", "flows.repro", "--profile", "smoke"]
 
 
@@ -171,12 +174,12 @@ def forget(project: Path, stages: Iterable[str]) -> None:
     shutil.rmtree(project / ".dvc" / "cache" / "runs")  # or DVC restores a stage instead of running it
 
 
-def made_by(project: Path) -> dict[str, dict[str, str]]:
-    """The hashes of what each stage made, by path; without what tells times."""
+def made_by(project: Path, leave_out: tuple[str, ...] = TELL_TIMES) -> dict[str, dict[str, str]]:
+    """The hashes of what each stage made, by path."""
     path = project / ".profiles" / "smoke" / "dvc.lock"
     stages = yaml.safe_load(path.read_text())["stages"] if path.is_file() else {}
     return {
-        stage: {out["path"]: out["md5"] for out in entry["outs"] if not out["path"].startswith(TELL_TIMES)}
+        stage: {out["path"]: out["md5"] for out in entry["outs"] if not out["path"].startswith(leave_out)}
         for stage, entry in stages.items()
     }
 
@@ -185,13 +188,13 @@ def seconds(project: Path) -> dict[str, float]:
     return json.loads((project / "metrics" / "smoke" / "run.json").read_text())["stages"]
 
 
-def test_a_run_that_is_killed_in_each_of_its_stages_ends_with_the_same_bytes(project: Path, servers: dict[str, str]):
+def test_a_run_that_is_killed_in_each_stage_before_the_report_ends_with_the_same_bytes(project: Path, servers: dict[str, str]):
     before, took = made_by(project), seconds(project)
     assert set(before) == set(SECTIONS)
     assert all(before.values())
     forget(project, SECTIONS)
 
-    for stage in SECTIONS:  # each run completes the stage in which the last one was killed, and is killed in the next
+    for stage in list(SECTIONS)[:-1]:  # each run completes the stage in which the last one was killed, and is killed in the next
         # A third of the time that it took, which other tests may have stretched; where it ended before that, again and earlier.
         assert any(killed_midway(project, servers, stage, took[stage] / 3**attempt) for attempt in (1, 2, 3)), "it ended before each kill"
 
@@ -200,15 +203,28 @@ def test_a_run_that_is_killed_in_each_of_its_stages_ends_with_the_same_bytes(pro
     assert made_by(project) == before
 
 
+def test_a_report_whose_making_is_killed_has_the_same_bytes(project: Path, servers: dict[str, str]):
+    before, took, stage = made_by(project, MEASURED), seconds(project), "evaluate"
+    forget(project, [stage])
+
+    assert any(killed_midway(project, servers, stage, took[stage] / 3**attempt) for attempt in (1, 2, 3)), "it ended before each kill"
+
+    done = repro(project, servers)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    assert made_by(project, MEASURED) == before
+
+
 def test_nodes_that_die_cost_time_and_nothing_else(project: Path, servers: dict[str, str], cluster: Nodes):
     before, took, stages = made_by(project), seconds(project), ("verbalize", "align_boigsd")
+    killed: list[bool] = []
     forget(project, stages)
     running = started(project, servers)
     for stage in stages:
         assert begins(running, stage)
         time.sleep(took[stage] / 3)
-        assert cluster.kill_a_busy_one(), "nothing worked on any node"
+        killed.append(cluster.kill_a_busy_one())
         cluster.mend()
     said, _ = running.communicate()
     assert running.returncode == 0, said[-4000:]
     assert made_by(project) == before
+    assert all(killed), "nothing worked on any node"

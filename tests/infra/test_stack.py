@@ -27,9 +27,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Settings of a stack that runs."""
     path = write_settings(tmp_path_factory.mktemp("stack"))
     try:
-        for _ in range(3):  # beside a whole pipeline a part may need longer than `up` waits; called again, it waits on
-            if (done := run(path, "up")).returncode == 0:
-                break
+        done = run(path, "up")
         assert done.returncode == 0, done.stderr[-2000:]
         yield path
     finally:
