@@ -1,5 +1,6 @@
 """Orchestration only: a Prefect flow per stage, run in process by `python -m flows.<stage>`. No arithmetic here."""
 
 from boig.quiet import hush
+from flows import processes  # noqa: F401 - first of all: it remembers who started this process
 
 hush()  # before any stage imports Ray or Transformers

@@ -6,7 +6,6 @@ works too.
 """
 
 import argparse
-import fcntl
 import os
 import re
 import signal
@@ -23,7 +22,8 @@ import yaml
 
 from boig.params import SECTIONS, load, read
 from flows import workspace
-from flows.stage import USER_MISTAKES, die_with_parent, write_json
+from flows.processes import alone, die_with_parent
+from flows.stage import USER_MISTAKES, write_json
 
 GRACE_S = 20.0
 """What a stage gets between a signal and the kill."""
@@ -58,7 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended
     try:
         _check(root, asked.profile)
-        with _alone(root, asked.profile):
+        waiting = f"repro: another run of {asked.profile or 'the default'} works in {root}; waiting for it"
+        with alone(root / ".dvc" / "tmp" / f"repro{asked.profile and '-'}{asked.profile}.lock", waiting):
             place = _prepare(root, asked.profile)
             return _reproduce(root, place, asked.profile, *([asked.stage] if asked.stage else []), pull=asked.pull)
     except KeyboardInterrupt:
@@ -99,20 +100,6 @@ def _prepare(root: Path, profile: str) -> Path:
     if lock.is_file() and not lock.read_text().strip():
         lock.unlink()  # a DVC that was killed while writing leaves it empty, and every later run stops at it
     return place
-
-
-@contextmanager
-def _alone(root: Path, profile: str) -> Iterator[None]:
-    """Wait until no other repro of this profile runs here: it would run code that the other is about to replace."""
-    path = root / ".dvc" / "tmp" / f"repro{profile and '-'}{profile}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"repro: another run of {profile or 'the default'} works in {root}; waiting for it", file=sys.stderr)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _reproduce(root: Path, place: Path, profile: str, *targets: str, pull: bool) -> int:

@@ -28,7 +28,8 @@ from boig.retraining.gate import Check, Verdict
 from boig.retraining.settings import Retraining
 from flows import lineage, papers, worktree
 from flows.landed import DEPLOYMENTS, Landed, last_of, look, nothing_new, read_params
-from flows.stage import USER_MISTAKES, die_with_parent
+from flows.processes import die_with_parent
+from flows.stage import USER_MISTAKES
 from infra.orchestrator import reaching_prefect
 from infra.remote import configured
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from flows.stage import die_with_parent
+from flows.processes import die_with_parent
 
 SERVER_START_S = 180
 """A Prefect server is up after half a minute on a busy machine."""

@@ -1,6 +1,5 @@
 """A stage as DVC runs it: `python -m flows.<stage>` loads its section, opens its MLflow run, calls its flow, writes its metrics."""
 
-import ctypes
 import hashlib
 import json
 import logging
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from boig.params import load
 from boig.reporting import Reporter
 from boig.section import Section
+from flows.processes import alone, die_with_parent, orphaned
 from infra.closure import closure
 from infra.orchestrator import reaching_prefect
 
@@ -28,8 +28,6 @@ Flow = Callable[..., Any]
 """A Prefect flow: its section and a reporter in; metrics out, and under "made" a line that says what was made and where."""
 USER_MISTAKES = (ValueError, FileNotFoundError, NotADirectoryError, PermissionError, ConnectionError)
 """Shown as one line; everything else is our mistake and shows its traceback."""
-PR_SET_PDEATHSIG = 1
-"""Of Linux's prctl."""
 PREFECT_START_S = 300
 """A flow without `PREFECT_API_URL` starts a temporary server, which takes up to half a minute on a busy machine."""
 
@@ -37,14 +35,26 @@ PREFECT_START_S = 300
 def run_stage(name: str, flow: Flow) -> int:
     """Run one stage; the exit code.
 
-    Metrics go to `metrics/<name>.json`, all at once and only when the flow has ended well.
+    Metrics go to `metrics/<name>.json`, all at once and only when the flow has ended well. One process at a time runs a stage in a folder:
+    a killed one may need a while to end, and both would take up, and clear away, the same progress.
     """
-    begun = time.perf_counter()
-    run: Run | None = None
-    if "DVC_STAGE" in os.environ:
-        die_with_parent()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: the run is closed, nothing is half-written
+    try:
+        if "DVC_STAGE" in os.environ:
+            die_with_parent()
+            if orphaned():
+                raise KeyboardInterrupt
+        with alone(Path("scratch") / f"{name}.lock", f"{name}: another process still works on it here; waiting for its end"):
+            return _run_alone(name, flow)
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)
+        return 130
+
+
+def _run_alone(name: str, flow: Flow) -> int:
+    begun = time.perf_counter()
+    run: Run | None = None
     try:
         section = load(name)
         from flows import lineage  # MLflow takes seconds to import: not before the section is known to be right
@@ -58,8 +68,7 @@ def run_stage(name: str, flow: Flow) -> int:
         lineage.close_stage(run, flow_run_id)
     except (KeyboardInterrupt, SystemExit):
         _end_failed(run)
-        print(f"{name}: interrupted", file=sys.stderr)
-        return 130
+        raise KeyboardInterrupt from None
     except USER_MISTAKES as error:
         _end_failed(run)
         print(f"{name}: {_one_line(error)}{_kept(name)}", file=sys.stderr)
@@ -70,12 +79,6 @@ def run_stage(name: str, flow: Flow) -> int:
         return 1
     print(f"{name}: {made} ({time.perf_counter() - begun:.0f} s)")
     return 0
-
-
-def die_with_parent() -> None:
-    """Get SIGTERM when the parent ends (Linux): a killed `dvc repro` must not leave a stage that still writes beside the next one's."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def scratch_dir(name: str, section: Section, inputs: list[Path]) -> Path:
