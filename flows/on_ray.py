@@ -116,7 +116,7 @@ def train(
             name=name,
             storage_path=str(storage),
             failure_config=FailureConfig(max_failures=MAX_RESTARTS),
-            logging_config=LoggingConfig(log_level="WARNING"),
+            logging_config=LoggingConfig(log_level="ERROR"),  # its warnings tell of its own insides: a late answer is a traceback
         ),
     )
     try:

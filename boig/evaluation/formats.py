@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 DASH = "–"
+NO_BREAK = "\u00a0"
 Value = Mapping | float | int | None
 """An estimate, a plain number, or nothing."""
 

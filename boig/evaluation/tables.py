@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from boig.evaluation.formats import COLUMNS, DASH, Format, decimals, mean_of, percent, significant
+from boig.evaluation.formats import COLUMNS, DASH, NO_BREAK, Format, decimals, mean_of, percent, significant
 from boig.evaluation.report import Cell, TableBlock
 from boig.language.metrics import HIGHER_IS_BETTER
 
@@ -202,7 +202,7 @@ def _note(split: Mapping) -> str:
 
 
 def markdown(table: TableBlock) -> str:
-    """The table for Markdown, intervals in parentheses."""
+    """The table for Markdown, intervals in parentheses; a line may break before an interval, not within."""
     lines = ["| " + " | ".join(table.head) + " |", "| --- |" + " ---: |" * (len(table.head) - 1)]
     for row in table.rows:
         lines.append("| " + " | ".join(_markdown_cell(cell) for cell in row) + " |")
@@ -211,4 +211,4 @@ def markdown(table: TableBlock) -> str:
 
 def _markdown_cell(cell: Cell) -> str:
     text = f"**{cell.text}**" if cell.strong and cell.text != DASH else cell.text
-    return f"{text} ({cell.small})" if cell.small else text
+    return f"{text.replace(' ', NO_BREAK)} ({cell.small.replace(' ', NO_BREAK)})" if cell.small else text

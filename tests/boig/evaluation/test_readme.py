@@ -81,7 +81,7 @@ def test_the_block_of_real_pictures_holds_with_and_without_the_new_rows(folder):
     values["test_time"]["reward"]["spearman_ahead"] = {"account_mean": {"mean": 0.123, "lo": 0.02, "hi": 0.2, "n": 40}}
     place.write_text(json.dumps(values))
     assert "| Reward ahead by |" in fill(block, folder / "metrics")
-    assert "0.123 (0.020 … 0.200)" in fill(block, folder / "metrics")
+    assert "0.123 (0.020\u00a0…\u00a00.200)" in fill(block, folder / "metrics")
     for split in values.values():
         del split["picture_ridge"]
         split["reward"].pop("spearman_ahead", None)
