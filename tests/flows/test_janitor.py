@@ -4,6 +4,11 @@ import os
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+from prefect import flow, get_client
+from prefect.states import Pending
+from prefect.testing.utilities import prefect_test_harness
+
 from flows import ingest, janitor, worktree
 
 
@@ -36,3 +41,22 @@ def test_news_are_told_once_and_only_when_there_are_enough(tmp_path: Path, monke
     assert not ingest.announce(1200, 200, "feed")
     assert ingest.announce(1500, 200, "feed")
     assert told == [{"event": "boig.posts.landed", "posts": p, "new": n} for p, n in ((1200, 200), (1500, 300))]
+
+
+@flow
+def never_started() -> None:
+    """What a worker should have taken up."""
+
+
+@pytest.mark.slow
+def test_a_run_that_no_process_took_up_is_ended_with_the_mend(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with prefect_test_harness(server_startup_timeout=300), get_client(sync_client=True) as client:
+        stuck = client.create_flow_run(never_started, state=Pending())
+        assert janitor.janitor(60, 7, return_state=True).message == "runs that never started: 0; worktrees: 0"
+        assert client.read_flow_run(stuck.id).state_type == "PENDING"
+        assert janitor.janitor(0, 7, return_state=True).message == "runs that never started: 1; worktrees: 0"
+        state = client.read_flow_run(stuck.id).state
+        assert state is not None
+        assert state.is_crashed()
+        assert state.message == "no process took it up within 0:00:00; is a worker running? `make doctor`"

@@ -261,7 +261,7 @@ class TestDeployments:
         janitor = next(one for one in ask(env, "/deployments/filter") if one["name"] == "janitor")
         ask(env, f"/deployments/{janitor['id']}/create_flow_run")
         run = ended(env, "janitor")[0]
-        assert (run["state_type"], run["state"]["message"]) == ("COMPLETED", "0 runs that never started, 0 worktrees")
+        assert (run["state_type"], run["state"]["message"]) == ("COMPLETED", "runs that never started: 0; worktrees: 0")
 
     def test_news_of_posts_start_a_retraining_that_says_what_is_wrong(self, checkout: Path, env: dict[str, str]) -> None:
         emit = "from flows.ingest import announce; assert not announce(100, 50, 'x'); assert announce(150, 50, 'x')"
