@@ -6,7 +6,7 @@ from pathlib import Path
 from prefect import flow, task
 from prefect.events import emit_event
 
-from boig.feed.reading import feed_root, picture_keys
+from boig.feed.reading import feed_root, picture_keys, unchanged
 from boig.reporting import Reporter
 from boig.sections.ingest import Ingest
 from flows.on_ray import map_batches
@@ -53,7 +53,8 @@ def announce(posts: int, least: int, feed: str) -> bool:
 @flow(name="ingest", validate_parameters=False)
 def ingest(section: Ingest, report: Reporter) -> dict:
     """Posts, pictures, negatives and a quarantine."""
-    metrics = ingest_feed(section)
+    with unchanged(Path(section.feed)):
+        metrics = ingest_feed(section)
     announce(metrics["ok"], section.landing, section.feed)
     made = f"{metrics['ok']} posts of {metrics['accounts']} accounts in data/posts, {metrics['failed']} rows in quarantine"
     return metrics | {"made": made}

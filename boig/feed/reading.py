@@ -1,7 +1,9 @@
 """Open a feed: find out its shape, read it, settle it."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISDIR
 
 from boig.feed import table, v2
 from boig.feed.rows import Intake, Item, Row, settle
@@ -52,3 +54,34 @@ def _items(path: Path, root: Path, columns: Columns, industries: tuple[str, ...]
 def picture_keys(rows: tuple[Row, ...]) -> list[str]:
     """The distinct pictures of the rows, in order of first mention: what has to be decoded, once each."""
     return list(dict.fromkeys(row.picture for row in rows))
+
+
+@contextmanager
+def unchanged(path: Path) -> Iterator[None]:
+    """The feed must lie still while the body reads it.
+
+    DVC notes down what a stage has read as it lies there when the stage is done: posts that land meanwhile would pass for ingested, and be
+    left out until the next ones land.
+
+    Raises:
+        ValueError: files of the feed were added, removed or written meanwhile.
+    """
+    before = _files(path)
+    yield
+    changed = sorted(name for name, _ in before.items() ^ _files(path).items())
+    if changed:
+        raise ValueError(
+            f"ingest.feed {str(path)!r} was written to while it was read ({', '.join(list(dict.fromkeys(changed))[:3])}); "
+            "run again once nothing is written there, or land posts elsewhere and move them in"
+        )
+
+
+def _files(path: Path) -> dict[str, tuple[int, int]]:
+    """Bytes and time of change of each file, by its path within the feed."""
+    root, found = feed_root(path), {}
+    for file in [path] if path.is_file() else path.rglob("*"):
+        with suppress(FileNotFoundError):  # moved away just now
+            stat = file.stat()
+            if not S_ISDIR(stat.st_mode):
+                found[file.relative_to(root).as_posix()] = (stat.st_size, stat.st_mtime_ns)
+    return found

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from boig.feed import REASONS, SKIPS
-from boig.feed.reading import feed_root, read
+from boig.feed.reading import feed_root, read, unchanged
 from boig.feed.rows import Deleted, Failed, Item, Row, Skipped
 from boig.feed.v2 import industry_of
 from boig.feed.v2 import read as read_v2
@@ -203,3 +203,23 @@ def test_a_missing_column_is_named_with_the_mend(tmp_path: Path) -> None:
         read(tmp_path, COLUMNS, INDUSTRIES)
     with pytest.raises(ValueError, match=r"ingest.columns.id is empty"):
         read(tmp_path, COLUMNS.model_copy(update={"id": ""}), INDUSTRIES)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda feed: (feed / "pages" / "b.jsonl").write_text("{}"), "pages/b.jsonl"),
+        (lambda feed: (feed / "pages" / "a.jsonl").write_text("{}{}"), "pages/a.jsonl"),
+        (lambda feed: (feed / "media" / "x.png").unlink(), "media/x.png"),
+        (lambda feed: (feed / "media" / "x.png").rename(feed / "media" / "y.png"), "media/x.png, media/y.png"),
+    ],
+)
+def test_a_feed_that_is_written_to_while_it_is_read_is_refused(tmp_path: Path, change, told: str) -> None:
+    for name in ("pages/a.jsonl", "media/x.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    with unchanged(tmp_path), unchanged(tmp_path / "pages" / "a.jsonl"):
+        read_all = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(read_all) == 2
+    with pytest.raises(ValueError, match=rf"was written to while it was read \({told}\); run again"), unchanged(tmp_path):
+        change(tmp_path)
