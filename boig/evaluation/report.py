@@ -10,6 +10,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 TEMPLATES = Path(__file__).parent / "templates"
+SENTENCE = 24
+"""Characters beyond which a cell is set as words, which wrap."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,11 @@ class TableBlock:
     head: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
+
+    @property
+    def words(self) -> bool:
+        """Whether it holds sentences rather than numbers."""
+        return any(len(cell.text) > SENTENCE for row in self.rows for cell in row[1:])
 
 
 @dataclass(frozen=True)
