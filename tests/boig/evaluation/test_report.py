@@ -10,6 +10,7 @@ from boig.evaluation.goals import goals
 from boig.evaluation.report import render
 from boig.evaluation.story import story
 from tests.boig.evaluation.fabricated import estimate, findings, metrics, png
+from tests.mlflow_pages import browser_path, opened
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +31,19 @@ def test_is_self_contained(page):
     assert all((a or b).startswith("data:") for a, b in resources)
     assert "<script" not in page
     assert "<link" not in page
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not browser_path(), reason="no Chromium here; Debian has it as package chromium")
+def test_nothing_of_it_is_cut_off_on_a_laptop(page, tmp_path):
+    (tmp_path / "report.html").write_text(page)
+    with opened() as window:
+        window.set_viewport_size({"width": 1280, "height": 800})
+        window.goto((tmp_path / "report.html").as_uri())
+        cut = window.eval_on_selector_all(
+            ".scroll", "all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.innerText.slice(0, 40))"
+        )
+    assert cut == []
 
 
 def test_equal_findings_give_equal_bytes(page):
