@@ -34,8 +34,8 @@ class SplitRule(Section):
     """The splits. `simulate.splits` must equal `ingest.splits`."""
 
     seed: Seed
-    test_accounts: Count
-    """Accounts never seen in training."""
+    test_accounts: Annotated[int, Field(ge=0)]
+    """Accounts never seen in training; 0 for a feed of one account, of which nothing can be said about strangers."""
     test_time_share: Annotated[float, Field(gt=0, lt=1)]
     """Newest share of the other accounts' posts."""
     judge_share: Share

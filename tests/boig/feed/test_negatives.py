@@ -30,8 +30,16 @@ def test_share_and_mismatch() -> None:
     assert len({r["post_id"] for r in rows}) == 50
 
 
-def test_equal_posts_give_equal_negatives_and_one_account_none() -> None:
+def test_equal_posts_give_equal_negatives() -> None:
     assert draw(posts(), NEGATIVES) == draw(posts(), NEGATIVES)
-    assert draw([p | {"account": "a"} for p in posts()], NEGATIVES) == []
     assert draw([], NEGATIVES) == []
     assert draw(posts(), NEGATIVES.model_copy(update={"share": 0.0})) == []
+
+
+def test_in_a_feed_of_one_account_the_words_tell() -> None:
+    own = [p | {"account": "a", "industry": "i"} for p in posts()]
+    by_id, by_picture = {p["post_id"]: p for p in own}, {p["picture_id"]: p for p in own}
+    rows = draw(own, NEGATIVES)
+    assert len(rows) == 50
+    assert all(by_id[row["post_id"]]["caption"] != by_picture[row["picture_id"]]["caption"] for row in rows)
+    assert draw([p | {"caption": f"a shoe and a cup, {p['post_id']}"} for p in own[:2]], NEGATIVES) == []

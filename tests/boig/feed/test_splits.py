@@ -91,3 +91,10 @@ def test_a_near_duplicate_of_training_leaves_the_test_splits() -> None:
 def test_too_few_accounts_is_an_error() -> None:
     with pytest.raises(ValueError, match="test_accounts is 2 but the feed has 3 accounts"):
         hold_out({"a": "", "b": "", "c": ""}, SPLITS)
+
+
+def test_a_feed_of_one_account_holds_out_its_newest_posts_alone() -> None:
+    account, industry, time_us, group = many()
+    split = np.array(assign(["a"] * len(account), industry, time_us, group, SPLITS.model_copy(update={"test_accounts": 0})))
+    assert set(split) == {"train", "judge", "val", "test_time"}
+    assert time_us[split == "test_time"].min() >= time_us[split != "test_time"].max()
