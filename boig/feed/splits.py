@@ -1,8 +1,8 @@
 """Splits, fixed once: whole accounts, the newest posts, and hash-drawn shares of the rest; groups are never torn apart.
 
-`test_account`: whole accounts, spread over the industries, or none. `test_time`: the newest share of the other accounts' posts. Of the rest `judge`
-gets a share for the judge alone, `val` a share, `train` what is left. Among these three, membership follows from seed and group id alone,
-so that new posts do not move old ones.
+`test_account`: whole accounts, spread over the industries, or none. `test_time`: the newest share of the other accounts' posts. Of the
+rest `judge` gets a share for the judge alone, `val` a share, `train` what is left. Among these three, membership follows from seed and
+group id alone, so that new posts do not move old ones.
 """
 
 import hashlib
