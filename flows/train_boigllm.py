@@ -1,6 +1,5 @@
 """`python -m flows.train_boigllm`: BoigLLM on Ray Train, its descriptions of held-out posts on Ray Data, and its metrics."""
 
-from functools import partial
 from pathlib import Path
 
 from prefect import flow, task
@@ -28,23 +27,19 @@ def fit(section: TrainBoigllm, folder: Path, report: Reporter) -> dict:
 @task(name="evaluate boigllm")
 def evaluate(section: TrainBoigllm, folder: Path, report: Reporter) -> dict:
     """Describe held-out posts by each method, and score them. One step: the descriptions are not for Prefect."""
-    rows = tasks.questions(section)
-    workers = section.decoding.workers
-
-    def described(name: str, shots: int | None) -> list[dict]:
-        return map_batches(
-            rows,
+    rows, workers = tasks.questions(section), section.decoding.workers
+    for name in tasks.methods(section):
+        map_batches(
+            tasks.unanswered(folder, name, rows),
             tasks.Describer,
-            {"section": section, "folder": folder, "shots": shots},
-            batch_size=-(-len(rows) // workers),
+            {"section": section, "folder": folder, "name": name},
+            batch_size=tasks.together(section),
             workers=workers,
             cpus_per_worker=section.resources.workers * section.resources.cpus / workers,
             gpus_per_worker=section.resources.gpus,
             label=f"describe by {name}",
         )
-
-    answers = {name: tasks.kept(folder, name, rows, partial(described, name, shots)) for name, shots in tasks.methods(section).items()}
-    return tasks.score(section, answers, report)
+    return tasks.score(section, {name: tasks.answers(folder, name, rows) for name in tasks.methods(section)}, report)
 
 
 @flow(name="train_boigllm", validate_parameters=False)

@@ -7,7 +7,7 @@ before the metrics.
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +101,7 @@ def starting_model(section: TrainBoigllm, train: Sequence[examples.Example]):
 
 
 def questions(section: TrainBoigllm) -> list[dict]:
-    """The held-out posts to describe: `split`, `brief`, `bucket`, `kpi`; at most `decoding.max_posts` of each split, drawn by seed."""
+    """The held-out posts to describe: `number`, `split`, `brief`, `bucket`, `kpi`; at most `decoding.max_posts` a split, drawn by seed."""
     data = corpus.read()
     rows = []
     for number, split in enumerate(SPLITS):
@@ -109,7 +109,7 @@ def questions(section: TrainBoigllm) -> list[dict]:
         rng = np.random.default_rng([section.seed, number])
         chosen = np.sort(rng.permutation(len(posts))[: section.decoding.max_posts])
         rows += [{"split": split, "brief": posts[i].brief, "bucket": posts[i].bucket, "kpi": posts[i].kpi} for i in chosen]
-    return rows
+    return [{"number": number, **row} for number, row in enumerate(rows)]
 
 
 def check_room(section: TrainBoigllm, start: PreTrainedModel, words: PreTrainedTokenizerBase, train: Sequence[examples.Example]) -> None:
@@ -132,19 +132,20 @@ def methods(section: TrainBoigllm) -> dict[str, int | None]:
 
 
 class Describer:
-    """Callable for Ray actors: rows of `questions` in; the same rows with `verbalization`, canonical JSON, out."""
+    """Callable for Ray actors: rows of `questions` in; the same rows with `verbalization`, canonical JSON, out, and kept in a file."""
 
-    def __init__(self, section: TrainBoigllm, folder: Path, shots: int | None):
+    def __init__(self, section: TrainBoigllm, folder: Path, name: str):
         """Load the model.
 
         Args:
             section: parameters.
-            folder: where `fit` put the model.
-            shots: None for the trained model, else the untuned base with that many worked examples.
+            folder: of the stage's progress, where `fit` put the model.
+            name: of the method, one of `methods`.
         """
+        shots = methods(section)[name]
         source, revision = (str(folder / "model"), None) if shots is None else (section.base, section.revision)
         self._model, self._tokenizer = model.load(source, revision, section.dtype, _device(section))
-        self._decoding = section.decoding
+        self._decoding, self._folder = section.decoding, _answers(folder, name)
         self._shots = worked_examples(corpus.read().splits["train"], shots or 0, section.seed)
 
     def __call__(self, rows: list[dict]) -> list[dict]:
@@ -156,25 +157,42 @@ class Describer:
         else:
             drawn = draw(*asked, draws=use.draws, temperature=use.temperature, batch_size=use.batch_size, shots=self._shots)
             best = [consensus(d.verbalizations, d.odds) for d in drawn]
-        return [{**row, "verbalization": v.to_json()} for row, v in zip(rows, best, strict=True)]
+        found = [{**row, "verbalization": v.to_json()} for row, v in zip(rows, best, strict=True)]
+        _write(self._folder / f"{rows[0]['number']}.json", {row["number"]: row["verbalization"] for row in found})
+        return found
 
 
-def kept(folder: Path, name: str, rows: list[dict], make: Callable[[], list[dict]]) -> list[dict]:
-    """A method's answers, made once: with a pretrained base they take half an hour a method, which a kill would cost again.
+def together(section: TrainBoigllm) -> int:
+    """Questions of one call of `Describer`: what is decoded at once, so that a kill costs no more than that."""
+    return max(1, section.decoding.batch_size // section.decoding.draws)
 
-    Args:
-        folder: of the stage's progress.
-        name: of the method.
-        rows: of `questions`.
-        make: gives rows of `Describer`.
-    """
-    path = folder / "answers" / f"{name}.json"
-    if not path.is_file():
-        path.parent.mkdir(exist_ok=True)
-        draft = path.with_suffix(".part")
-        draft.write_text(json.dumps([row["verbalization"] for row in make()]))
-        os.replace(draft, path)
-    return [{**row, "verbalization": text} for row, text in zip(rows, json.loads(path.read_text()), strict=True)]
+
+def unanswered(folder: Path, name: str, rows: list[dict]) -> list[dict]:
+    """Those of `questions` that a method still has to answer: with a pretrained base a method takes half an hour."""
+    known = _answered(folder, name)
+    return [row for row in rows if row["number"] not in known]
+
+
+def answers(folder: Path, name: str, rows: list[dict]) -> list[dict]:
+    """Rows of `questions` with a method's `verbalization`, all of which are answered."""
+    known = _answered(folder, name)
+    return [{**row, "verbalization": known[row["number"]]} for row in rows]
+
+
+def _answers(folder: Path, name: str) -> Path:
+    """Where the answers of a method are kept, a file per call of `Describer`."""
+    return folder / "answers" / name
+
+
+def _answered(folder: Path, name: str) -> dict[int, str]:
+    return {int(number): text for path in _answers(folder, name).glob("*.json") for number, text in json.loads(path.read_text()).items()}
+
+
+def _write(path: Path, content: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".part")
+    draft.write_text(json.dumps(content))
+    os.replace(draft, path)
 
 
 def worked_examples(train: Sequence[examples.Example], count: int, seed: int) -> tuple[Shot, ...]:

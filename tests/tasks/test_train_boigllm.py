@@ -89,7 +89,7 @@ def test_questions_are_held_out_and_limited(here):
 
 def test_describe_and_score(here):
     rows = tasks.questions(SECTION)
-    describer = tasks.Describer(SECTION, here / "progress", None)
+    describer = tasks.Describer(SECTION, here / "progress", "boigllm")
     answers = describer(rows)
     assert [row["brief"] for row in answers] == [row["brief"] for row in rows]
     assert describer(rows[3:5]) == answers[3:5]
@@ -126,7 +126,7 @@ def test_the_untuned_base_with_worked_examples(here):
     )
     assert tasks.methods(pretrained) == {"boigllm": None, "zero_shot": 0, "three_shot": 3, "five_shot": 5}
     assert tasks.methods(SECTION) == {"boigllm": None}
-    assert len(tasks.Describer(pretrained, here / "progress", 3)(tasks.questions(pretrained)[:2])) == 2
+    assert len(tasks.Describer(pretrained, here / "progress", "three_shot")(tasks.questions(pretrained)[:2])) == 2
 
 
 def test_a_training_that_has_ended_is_not_taken_up_again(here, monkeypatch):
@@ -147,19 +147,17 @@ def test_a_local_base_is_an_input(tmp_path):
     assert tasks.inputs(SECTION.model_copy(update={"base": "some/hub-id"})) == [Path("data/posts"), Path("data/verbalized")]
 
 
-def test_a_methods_answers_are_made_once(tmp_path):
-    rows, made = [{"split": "val"}, {"split": "test_time"}], []
-
-    def make():
-        made.append(1)
-        return [{**row, "verbalization": f"seen {i}"} for i, row in enumerate(rows)]
-
-    first = tasks.kept(tmp_path, "boigllm", rows, make)
-    assert tasks.kept(tmp_path, "boigllm", rows, make) == first == make()
-    assert len(made) == 2, "once by `kept`, once here"
-    with pytest.raises(ZeroDivisionError):
-        tasks.kept(tmp_path, "zero_shot", rows, lambda: 1 / 0)
-    assert tasks.kept(tmp_path, "zero_shot", rows, make) == first
+def test_what_was_answered_before_a_kill_is_not_asked_again(here):
+    rows, folder = tasks.questions(SECTION), here / "progress"
+    shutil.rmtree(folder / "answers", ignore_errors=True)
+    assert tasks.unanswered(folder, "boigllm", rows) == rows
+    describer = tasks.Describer(SECTION, folder, "boigllm")
+    first = describer(rows[:5])
+    assert tasks.unanswered(folder, "boigllm", rows) == rows[5:]
+    rest = describer(tasks.unanswered(folder, "boigllm", rows))
+    assert tasks.answers(folder, "boigllm", rows) == first + rest
+    assert tasks.unanswered(folder, "boigllm", rows) == []
+    assert tasks.unanswered(folder, "five_shot", rows) == rows
 
 
 def test_an_adapter_that_is_not_merged_names_its_base(here, tmp_path):
