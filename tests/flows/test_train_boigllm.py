@@ -92,6 +92,6 @@ def test_describes_with_worked_examples(workspace):
     paper = section(1, lora=True)
     tasks.fit({"section": paper, "folder": workspace / "shown", "report": Silent()})
     assert set(tasks.methods(paper)) == {"boigllm", "zero_shot", "three_shot", "five_shot"}
-    for shots in tasks.methods(paper).values():
-        for row in tasks.Describer(paper, workspace / "shown", shots)(tasks.questions(paper)):
+    for name in tasks.methods(paper):
+        for row in tasks.Describer(paper, workspace / "shown", name)(tasks.questions(paper)):
             assert Verbalization.from_json(row["verbalization"]).to_json() == row["verbalization"]
