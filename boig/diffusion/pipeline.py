@@ -126,6 +126,8 @@ def load_adapter(pipe: StableDiffusionPipeline, folder: str | Path) -> Sampling:
         if not (folder / name).is_file():
             raise FileNotFoundError(f"adapter {folder} has no {name}; name its method in align_boigsd.methods and run `dvc repro`")
     remove_adapter(pipe)
-    pipe.load_lora_weights(folder, weight_name=WEIGHTS, adapter_name=ADAPTER)
+    layers, alphas, metadata = pipe.lora_state_dict(folder, weight_name=WEIGHTS, return_lora_metadata=True)
+    # Not by `load_lora_weights`, which warns each time that there is nothing for the text encoder.
+    pipe.load_lora_into_unet(layers, network_alphas=alphas, unet=pipe.unet, adapter_name=ADAPTER, metadata=metadata)
     pipe.unet.requires_grad_(False)
     return Sampling.model_validate_json((folder / SAMPLING).read_text())
