@@ -83,6 +83,8 @@ class Distances:
 def compare(real: np.ndarray, fake: np.ndarray, real_accounts: list[str], fake_accounts: list[str]) -> Distances:
     """All four numbers with their delete-one-account intervals; an account leaves both sets at once.
 
+    Where all generated pictures are of one account they are left out one by one: nothing can be said about other accounts then.
+
     Args:
         real: (N, D) raw features of real pictures, none of them shown for the same posts as `fake`.
         fake: (M, D) raw features of the pictures to judge.
@@ -94,7 +96,11 @@ def compare(real: np.ndarray, fake: np.ndarray, real_accounts: list[str], fake_a
     if min(len(real), len(fake)) < 2:
         raise ValueError(f"{len(real)} real and {len(fake)} generated pictures; distances need at least 2 of each")
     real, fake = standardize(real.astype(np.float64), fake.astype(np.float64))
-    owners, posers = np.array(real_accounts, dtype=str), np.array(fake_accounts, dtype=str)
+    alone = len(set(fake_accounts)) == 1
+    owners, posers = (
+        np.array(real_accounts, dtype=str),
+        np.array([f"picture {i}" for i in range(len(fake))] if alone else fake_accounts, dtype=str),
+    )
     cubic = [polynomial_kernel(a, b) for a, b in ((real, real), (fake, fake), (real, fake))]
     gaps = [squared_distances(a, b) for a, b in ((real, real), (fake, fake), (real, fake))]
     width = np.median(gaps[0][np.triu_indices(len(real), 1)])
@@ -110,8 +116,8 @@ def compare(real: np.ndarray, fake: np.ndarray, real_accounts: list[str], fake_a
         return mmd(kernels[0][np.ix_(a, a)], kernels[1][np.ix_(b, b)], kernels[2][np.ix_(a, b)])
 
     return Distances(
-        fid=jackknife(lambda out: fid(real[kept(out)[0]], fake[kept(out)[1]]), fake_accounts, floor=0.0),
-        kid=jackknife(lambda out: of_kernels(cubic, out), fake_accounts),
-        mmd=jackknife(lambda out: of_kernels(gaussian, out), fake_accounts),
-        vendi=jackknife(lambda out: vendi(fake[kept(out)[1]]), fake_accounts, floor=1.0),
+        fid=jackknife(lambda out: fid(real[kept(out)[0]], fake[kept(out)[1]]), posers, floor=0.0),
+        kid=jackknife(lambda out: of_kernels(cubic, out), posers),
+        mmd=jackknife(lambda out: of_kernels(gaussian, out), posers),
+        vendi=jackknife(lambda out: vendi(fake[kept(out)[1]]), posers, floor=1.0),
     )

@@ -53,7 +53,7 @@ def story(found: Findings) -> Report:
         title="BOIG: behavior-optimized image generation",
         subtitle=(
             "Pictures for held-out posts, drawn by each method from the same seeds, with a high KPI wanted. "
-            "Intervals are 95 %, from resampling whole accounts."
+            f"Intervals are 95 %, from resampling {'whole accounts' if found.accounts > 1 else 'posts, since there is one account'}."
             + (f" Only {briefs} briefs: small n, so believe a difference only where intervals are apart." if briefs < _FEW else "")
         ),
         badge=simulated if found.simulated else "real feed: observational results",
@@ -71,7 +71,7 @@ def story(found: Findings) -> Report:
 
 def _facts(found: Findings) -> list[tuple[str, str]]:
     evaluate = found.evaluate
-    facts = [(f"{evaluate['briefs']:,}", f"held-out briefs of {found.accounts} accounts")]
+    facts = [(f"{evaluate['briefs']:,}", f"held-out briefs of {found.accounts} account{'s' * (found.accounts > 1)}")]
     ours = evaluate.get("boigsd") or evaluate.get("boigllm_prompt")
     name = "BoigSD" if "boigsd" in evaluate else "BoigLLM’s prompt"
     if ours and ours["true_uplift"]:

@@ -64,6 +64,9 @@ def test_dead_features_are_dropped_and_all_dead_is_an_error():
         distances.compare(x[:1], y, accounts[:1], accounts)
 
 
-def test_one_account_has_no_width_but_a_number():
+def test_one_account_has_the_width_of_its_pictures():
     one = distances.compare(normal(0), normal(1), ["a"] * 140, ["a"] * 140)
-    assert one.kid["lo"] == one.kid["mean"] == one.kid["hi"]
+    many = distances.compare(normal(0), normal(1), ["a"] * 140, [f"b{i}" for i in range(140)])
+    assert one == many
+    assert one.kid["lo"] < one.kid["mean"] < one.kid["hi"]
+    assert 1 <= one.vendi["lo"] < one.vendi["mean"] < one.vendi["hi"]
