@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from flows import repro
+from flows.processes import alone
 
 ROOT = Path(__file__).parents[2]
 DAG = """
@@ -151,13 +152,19 @@ def test_profiles_share_the_roots_tracking_and_see_their_own_code(tmp_path: Path
 
 @pytest.mark.slow
 def test_two_runs_in_one_workspace_wait_for_each_other(project: Path):
-    order = []
-    with repro._alone(project, "smoke"):
-        script = f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom pathlib import Path\nfrom flows.repro import _alone\n"
-        script += f"with _alone(Path({str(project)!r}), 'smoke'): print('in')"
-        other = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        assert "waiting" in other.stderr.readline()
-        order.append("first")
-    out, _ = other.communicate(timeout=60)
-    assert out.strip() == "in"
-    assert order == ["first"]
+    shutil.copy(ROOT / "params.yaml", project)
+    assert repro._dvc(project, environment(), quiet=True).code == 0
+    with alone(project / ".dvc" / "tmp" / "repro.lock", ""):
+        other = subprocess.Popen(
+            [sys.executable, "-m", "flows.repro"],
+            cwd=project,
+            env=environment() | {"PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert other.stderr.readline() == f"repro: another run of the default works in {project}; waiting for it\n"
+        assert other.poll() is None
+    out, _ = other.communicate(timeout=120)
+    assert other.returncode == 0
+    assert "Stage 'ingest' didn't change" in out
