@@ -15,6 +15,7 @@ import psutil
 import pytest
 import yaml
 from botocore.exceptions import ClientError
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from infra.stack import keys, launch, services, settings
 from infra.stack.settings import Stack
@@ -96,9 +97,11 @@ def listening(stack: Stack) -> set[tuple[str, int]]:
 
 
 def ask(env: dict[str, str], path: str, body: dict | None = None) -> list | dict:
-    """An answer of the stack's Prefect API."""
+    """An answer of the stack's Prefect API. A server whose SQLite is busy says 503; Prefect's own client tries again too."""
     user, _, password = env["PREFECT_API_AUTH_STRING"].partition(":")
-    answer = httpx.post(f"{env['PREFECT_API_URL']}{path}", json=body or {}, auth=(user, password), timeout=30)
+    busy = retry_if_result(lambda answer: answer.status_code == httpx.codes.SERVICE_UNAVAILABLE)
+    again = Retrying(retry=busy, wait=wait_fixed(2), stop=stop_after_delay(BACK_S))
+    answer = again(httpx.post, f"{env['PREFECT_API_URL']}{path}", json=body or {}, auth=(user, password), timeout=30)
     answer.raise_for_status()
     return answer.json()
 
