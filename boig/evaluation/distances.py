@@ -96,11 +96,9 @@ def compare(real: np.ndarray, fake: np.ndarray, real_accounts: list[str], fake_a
     if min(len(real), len(fake)) < 2:
         raise ValueError(f"{len(real)} real and {len(fake)} generated pictures; distances need at least 2 of each")
     real, fake = standardize(real.astype(np.float64), fake.astype(np.float64))
-    alone = len(set(fake_accounts)) == 1
-    owners, posers = (
-        np.array(real_accounts, dtype=str),
-        np.array([f"picture {i}" for i in range(len(fake))] if alone else fake_accounts, dtype=str),
-    )
+    if len(set(fake_accounts)) == 1:
+        fake_accounts = [f"picture {i}" for i in range(len(fake))]
+    owners, posers = np.array(real_accounts, dtype=str), np.array(fake_accounts, dtype=str)
     cubic = [polynomial_kernel(a, b) for a, b in ((real, real), (fake, fake), (real, fake))]
     gaps = [squared_distances(a, b) for a, b in ((real, real), (fake, fake), (real, fake))]
     width = np.median(gaps[0][np.triu_indices(len(real), 1)])
@@ -116,8 +114,8 @@ def compare(real: np.ndarray, fake: np.ndarray, real_accounts: list[str], fake_a
         return mmd(kernels[0][np.ix_(a, a)], kernels[1][np.ix_(b, b)], kernels[2][np.ix_(a, b)])
 
     return Distances(
-        fid=jackknife(lambda out: fid(real[kept(out)[0]], fake[kept(out)[1]]), posers, floor=0.0),
-        kid=jackknife(lambda out: of_kernels(cubic, out), posers),
-        mmd=jackknife(lambda out: of_kernels(gaussian, out), posers),
-        vendi=jackknife(lambda out: vendi(fake[kept(out)[1]]), posers, floor=1.0),
+        fid=jackknife(lambda out: fid(real[kept(out)[0]], fake[kept(out)[1]]), fake_accounts, floor=0.0),
+        kid=jackknife(lambda out: of_kernels(cubic, out), fake_accounts),
+        mmd=jackknife(lambda out: of_kernels(gaussian, out), fake_accounts),
+        vendi=jackknife(lambda out: vendi(fake[kept(out)[1]]), fake_accounts, floor=1.0),
     )
