@@ -58,6 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended
     try:
         _check(root, asked.profile)
+        # Two of one profile would run code that the other is about to replace.
         waiting = f"repro: another run of {asked.profile or 'the default'} works in {root}; waiting for it"
         with alone(root / ".dvc" / "tmp" / f"repro{asked.profile and '-'}{asked.profile}.lock", waiting):
             place = _prepare(root, asked.profile)

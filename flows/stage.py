@@ -50,6 +50,9 @@ def run_stage(name: str, flow: Flow) -> int:
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         return 130
+    except OSError as error:  # of the lock alone: what the stage itself meets, it has told
+        print(f"{name}: scratch/ cannot be written here ({error}); it must be a folder of yours with room in it", file=sys.stderr)
+        return 1
 
 
 def _run_alone(name: str, flow: Flow) -> int:

@@ -76,9 +76,7 @@ def fit(config: dict) -> dict:
     }
     if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
         _save(fitted.model, words, section, folder / "model")
-        draft = folder / f".{_FITTED}"
-        draft.write_text(json.dumps(told))
-        os.replace(draft, folder / _FITTED)  # the last word: a training that has ended is not taken up again
+        _write(folder / _FITTED, told)  # the last word: a training that has ended is not taken up again
     return told
 
 

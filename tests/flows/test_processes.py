@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from flows.processes import alone
-from tests.flows.test_stage import ROOT, place, store  # noqa: F401 - fixtures
+from flows.stage import run_stage
+from tests.flows.test_stage import ROOT, InProcess, place, store  # noqa: F401 - fixtures
 
 STAGE = """
 import sys
@@ -77,3 +78,12 @@ def test_a_lock_ends_with_its_process(tmp_path: Path, beside_tests, capfd: pytes
     assert run(holds, cwd=tmp_path).wait() == -9
     with alone(tmp_path / "lock", "waits"):
         assert "waits" not in capfd.readouterr().err
+
+
+def test_a_folder_in_which_no_lock_can_be_is_told_in_a_line(place: Path, capsys: pytest.CaptureFixture):  # noqa: F811
+    (place / "scratch").write_text("a file")
+    assert run_stage("simulate", InProcess(lambda *_: pytest.fail("worked"))) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("simulate: ")
+    assert "scratch" in said
+    assert said.count("\n") == 1
