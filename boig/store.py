@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -160,7 +161,13 @@ def ensure_buckets(endpoint: str, key: str, secret: str, names: Iterable[str]) -
     present = {bucket["Name"] for bucket in _told(f"list the buckets of {endpoint}", client.list_buckets)["Buckets"]}
     for name in names:
         if name not in present:
-            _told(f"make bucket {name}", partial(client.create_bucket, Bucket=name))
+            _told(f"make bucket {name}", partial(_make_bucket, client, name))
+
+
+def _make_bucket(client, name: str) -> None:
+    """A request whose answer was lost is sent again by boto3, and another process may be first: both end with the bucket there."""
+    with suppress(client.exceptions.BucketAlreadyOwnedByYou):
+        client.create_bucket(Bucket=name)
 
 
 def check(url: str, environment: Mapping[str, str]) -> None:

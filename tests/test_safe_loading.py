@@ -20,7 +20,6 @@ SAFE_YAML = {"yaml.SafeLoader", "yaml.CSafeLoader"}
 ALLOWED = {
     ("flows/parcels.py", "pickle"): "what travels between a driver and its own Ray workers, which Ray itself pickles; nothing from outside",
     ("flows/on_ray.py", "pickle"): "the same: batches and answers between the driver and its own workers",
-    ("boig/diffusion/pipeline.py", "safetensors"): "`load_lora_weights` is given the name of a .safetensors file",
     ("boig/verbalizer/pretrained.py", "safetensors"): "`load_pretrained` passes its arguments on; its callers are checked instead",
 }
 """(file, rule): reason."""

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
+from botocore.client import BaseClient
 
-from boig.store import Store, publish
+from boig.store import Store, ensure_buckets, publish
 
 
 class Bucket:
@@ -55,3 +56,19 @@ def test_an_object_name_cannot_leave_the_folder(tmp_path: Path):
 
     with pytest.raises(ValueError, match="outside"):
         Store(Listing(), "b", "p").download("x", tmp_path / "target")
+
+
+def test_a_bucket_that_another_made_meanwhile_is_taken_as_made(monkeypatch: pytest.MonkeyPatch):
+    asked = []
+
+    def answer(self: BaseClient, name: str, arguments: dict) -> dict:
+        if name == "ListBuckets":
+            return {"Buckets": [{"Name": "old"}]}
+        asked.append((name, arguments["Bucket"]))
+        if arguments["Bucket"] == "raced":
+            raise self.exceptions.BucketAlreadyOwnedByYou({"Error": {"Code": "BucketAlreadyOwnedByYou"}}, name)
+        return {}
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", answer)
+    ensure_buckets("http://127.0.0.1:1", "key", "secret", ["old", "raced", "new"])
+    assert asked == [("CreateBucket", "raced"), ("CreateBucket", "new")]
