@@ -21,10 +21,13 @@ import httpx
 import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.environment_variables import MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT
 from mlflow.exceptions import MlflowException
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 from tenacity import RetryError, Retrying, stop_after_delay, wait_exponential
+
+from boig import owner
 
 EXPERIMENT = "boig"
 LOCAL_URI = "sqlite:///mlflow.db"
@@ -97,7 +100,7 @@ class Run:
 
         def make(client: MlflowClient) -> None:
             experiment = client.get_run(self.run_id).info.experiment_id
-            run = client.create_run(experiment, tags={MLFLOW_PARENT_RUN_ID: self.run_id}, run_name=name)
+            run = client.create_run(experiment, tags={MLFLOW_PARENT_RUN_ID: self.run_id, owner.TAG: owner.me()}, run_name=name)
             made.append(Run(self.uri, run.info.run_id, self.give_up_s))
 
         self._try(make)
@@ -203,14 +206,30 @@ def connect(tracking_uri: str) -> str:
 
 
 def start(tracking_uri: str, name: str, tags: dict[str, str]) -> Run:
-    """Open a run.
+    """Open a run; one that is under no other first has those of killed processes ended.
 
     Raises:
         ConnectionError: the store does not answer.
     """
     experiment = connect(tracking_uri)
-    run = _client(tracking_uri).create_run(experiment, tags={**tags, MLFLOW_RUN_NAME: name}, run_name=name)
+    if MLFLOW_PARENT_RUN_ID not in tags:
+        end_dead(tracking_uri)
+    run = _client(tracking_uri).create_run(experiment, tags={**tags, MLFLOW_RUN_NAME: name, owner.TAG: owner.me()}, run_name=name)
     return Run(tracking_uri, run.info.run_id)
+
+
+def end_dead(tracking_uri: str) -> int:
+    """Mark runs as killed that say they are running and whose process on this machine has ended; how many.
+
+    Raises:
+        ConnectionError: the store does not answer.
+    """
+    client = _client(tracking_uri)
+    running = client.search_runs([connect(tracking_uri)], "attributes.status = 'RUNNING'")
+    dead = [run.info.run_id for run in running if owner.gone(run.data.tags.get(owner.TAG, ""))]
+    for run_id in dead:
+        client.set_terminated(run_id, "KILLED")
+    return len(dead)
 
 
 @contextmanager
@@ -252,6 +271,8 @@ def _in_table(value: object) -> object:
 
 @lru_cache
 def _client(tracking_uri: str) -> MlflowClient:
+    # It would print two lines at the end of a run, before it says so to the server: where nobody reads them any more, it never would.
+    MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.set(True)
     return MlflowClient(tracking_uri)
 
 

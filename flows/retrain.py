@@ -47,6 +47,7 @@ def retrain(settings: Retraining) -> State:
     root = Path.cwd()
     current(root, deployment.version)
     registry = Registry(tracking.uri())
+    tracking.end_dead(tracking.uri())
     if (left := registry.undecided()) and not (settings.approval and registry.champion()):
         registry.promote(left, by="gate")  # its retraining was killed between the verdict and this
     champion = registry.champion()

@@ -56,7 +56,6 @@ def environment(stack: Stack, keys: Keys) -> dict[str, str]:
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # the least; a run that falls silent is known to be dead (infra/deploy.py)
         "BOIG_WORK_POOL": stack.work_pool,
         "RAY_ADDRESS": f"{HOST}:{stack.ports.ray}",
-        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
         **_ray_access(keys),
     }
 

@@ -1,7 +1,10 @@
 """Tracking: everything lands in a SQLite store, survives pickling, and never takes a training down with it."""
 
+import os
 import pickle
 import socket
+import subprocess
+import sys
 import threading
 import warnings
 from pathlib import Path
@@ -11,7 +14,7 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from boig import tracking
+from boig import owner, tracking
 from boig.reporting import Reporter, Silent
 
 
@@ -129,6 +132,28 @@ def test_a_store_that_dies_costs_one_warning_and_nothing_else(uri: str, monkeypa
         warnings.simplefilter("error")
         run.metrics({"ok": 2})
         run.end()
+
+
+KILLED = """
+import os, signal, sys
+from boig import tracking
+run = tracking.start(sys.argv[1], "killed", {})
+with run.child("its stage", {}).part("its part"):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_runs_of_a_killed_process_are_ended_by_the_next_run_and_no_others(uri: str):
+    alive = tracking.start(uri, "alive", {})
+    client = MlflowClient(uri)
+    client.set_tag(elsewhere := tracking.start(uri, "elsewhere", {}).run_id, owner.TAG, "another-machine/1/1")
+    client.set_tag(nobody := tracking.start(uri, "nobody's", {}).run_id, owner.TAG, "?")
+    subprocess.run([sys.executable, "-c", KILLED, uri], check=False, env=os.environ)
+    tracking.start(uri, "next", {})
+    known = {run.info.run_name: run.info.status for run in client.search_runs([tracking.connect(uri)])}
+    assert [known[name] for name in ("killed", "its stage", "its part")] == ["KILLED"] * 3
+    assert {client.get_run(run).info.status for run in (alive.run_id, elsewhere, nobody)} == {"RUNNING"}
+    assert tracking.end_dead(uri) == 0
 
 
 @pytest.mark.parametrize("wrong", ["http://127.0.0.1:9", "nonsense://x"])

@@ -43,6 +43,7 @@ def suffer(world: World, fault: Fault) -> str:
     champion = world.champion()
     assert champion.number > before.number or "rolls back" in fault.name, f"{fault.name}: {healed.said}"
     assert int(champion.tags[FEED_POSTS]) == world.posts(), f"{fault.name}: the champion has not seen all posts"
+    assert not (left := world.recording()), f"{fault.name}: MLflow still calls {left} running"
     _clear(world)
     return ended.said if fault.told != KILLED else "killed"
 

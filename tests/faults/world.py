@@ -16,7 +16,9 @@ from pathlib import Path
 import boto3
 import httpx
 import yaml
+from mlflow import MlflowClient
 
+from boig import tracking
 from boig.registry import FEED_POSTS, GATE, Registry, Version
 from boig.retraining.settings import Retraining
 from flows import worktree
@@ -200,6 +202,12 @@ class World:
         answer = httpx.post(f"{self.env['PREFECT_API_URL']}/flow_runs/filter", json={"limit": 200}, timeout=30)
         answer.raise_for_status()
         return answer.json()
+
+    def recording(self) -> list[str]:
+        """Runs that MLflow believes to go on."""
+        client = MlflowClient(self.env["MLFLOW_TRACKING_URI"])
+        found = client.search_runs([tracking.connect(client.tracking_uri)], "attributes.status = 'RUNNING'")
+        return [run.info.run_name for run in found]
 
     def _object(self, md5: str) -> bytes:
         session = boto3.Session(self.env["AWS_ACCESS_KEY_ID"], self.env["AWS_SECRET_ACCESS_KEY"], region_name="us-east-1")
