@@ -47,7 +47,7 @@ def retrain(settings: Retraining) -> State:
     root = Path.cwd()
     current(root, deployment.version)
     registry = Registry(tracking.uri())
-    tracking.end_dead(tracking.uri())
+    clear_away(root, registry)
     if (left := registry.undecided()) and not (settings.approval and registry.champion()):
         registry.promote(left, by="gate")  # its retraining was killed between the verdict and this
     champion = registry.champion()
@@ -62,6 +62,13 @@ def retrain(settings: Retraining) -> State:
         verdict = compare(settings, place, champion)
         version = register(run, place, commit, landed, champion, verdict)
     return Completed(message=decide(registry, version, champion, verdict, approval=settings.approval))
+
+
+def clear_away(root: Path, registry: Registry) -> None:
+    """What killed retrainings have left: runs without an end, and worktrees whose generation is registered, to which nobody comes back."""
+    tracking.end_dead(tracking.uri())
+    registered = {version.commit for version in registry.versions()}
+    worktree.clear(root, lambda place: (place / ".git").exists() and worktree.git(place, "rev-parse", "HEAD") in registered)
 
 
 def current(root: Path, deployed: str | None) -> None:
