@@ -131,7 +131,7 @@ def _reproduce(root: Path, place: Path, profile: str, *targets: str, pull: bool)
         _write_numbers(place, outcome, memory.peak_bytes, noop_s=_dvc(place, env, "--dry", *targets, quiet=True).wall_s)
         parent.artifact(place / "metrics" / "run.json")
     written = workspace.collect(root, profile) if profile else []
-    if not targets:  # a part's results belong beside those of the rest
+    if outcome.code == 0 and not targets:  # a part's results belong beside those of the rest
         _upload(place, profile)
     if written:
         print(f"repro: profile {profile}: " + ", ".join(path.relative_to(root).as_posix() for path in written))

@@ -79,6 +79,21 @@ def test_a_failed_stage_fails_the_run(project: Path):
     assert "ingest" not in outcome.did
 
 
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_run_that_failed_is_not_published(project: Path, monkeypatch: pytest.MonkeyPatch, code: int):
+    (project / "step.py").write_text(STEP + f"raise SystemExit({code})")
+    monkeypatch.chdir(project)
+    for name in ("PREFECT_API_URL", "RAY_ADDRESS", "BOIG_PROFILE"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    monkeypatch.setattr("flows.services.wait_for", lambda url: None)
+    published: list[Path] = []
+    monkeypatch.setattr(repro, "_upload", lambda place, profile: published.append(place))
+    (project / "metrics").mkdir()
+    assert bool(repro._reproduce(project, project, "", pull=False)) == bool(code)
+    assert published == [project] * (code == 0)
+
+
 def test_an_empty_lock_of_a_killed_dvc_is_repaired(project: Path, monkeypatch: pytest.MonkeyPatch):
     lock = project / ".dvc" / "tmp" / "rwlock"
     lock.parent.mkdir()

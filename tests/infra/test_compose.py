@@ -60,6 +60,12 @@ class TestFile:
         assert "service_completed_successfully" in conditions
         assert SERVICES[name].restart == "no"
 
+    def test_the_worker_writes_only_where_it_can(self) -> None:
+        """DVC keeps what it knows of files in /var/tmp, unless it is told otherwise."""
+        places = [volume.split(":")[1] for volume in SERVICES["worker"].volumes]
+        told = {name: SERVICES["worker"].environment[name] for name in ("HOME", "PREFECT_HOME", "DVC_SITE_CACHE_DIR")}
+        assert all(any(Path(path).is_relative_to(place) for place in places) for path in told.values()), told
+
     def test_health_is_asked_where_the_server_listens(self) -> None:
         ours = {name: SERVICES[name].healthcheck.test[-1] for name in OURS if SERVICES[name].healthcheck}
         ports = {name: re.search(r":(\d+)/", address).group(1) for name, address in ours.items()}
