@@ -97,9 +97,7 @@ def _prepare(root: Path, profile: str) -> Path:
         FileNotFoundError: its feed does not exist.
     """
     place = workspace.prepare(root, profile) if profile else root
-    lock = place / ".dvc" / "tmp" / "rwlock"
-    if lock.is_file() and not lock.read_text().strip():
-        lock.unlink()  # a DVC that was killed while writing leaves it empty, and every later run stops at it
+    workspace.mend(place)
     return place
 
 

@@ -78,6 +78,28 @@ def prepare(root: Path, name: str) -> Path:
     return workspace
 
 
+def mend(place: Path) -> None:
+    """Remove what a DVC that was killed while writing has left, and every later one stops at: files that are empty or cut off.
+
+    Nothing is lost: results that dvc.lock does not name come back from DVC's run cache.
+    """
+    lock = place / ".dvc" / "tmp" / "rwlock"
+    if lock.is_file() and not lock.read_text().strip():
+        lock.unlink()
+    if (place / "dvc.lock").is_file() and not _whole(place / "dvc.lock"):
+        (place / "dvc.lock").unlink()
+
+
+def _whole(lock: Path) -> bool:
+    """Whether a dvc.lock has what DVC wants of it."""
+    try:
+        stages = yaml.safe_load(lock.read_text())["stages"].values()
+        entries = [entry for stage in stages for kind in ("deps", "outs") for entry in stage.get(kind, [])]
+        return all(stage["cmd"] for stage in stages) and all(entry["path"] for entry in entries)
+    except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, AttributeError):
+        return False
+
+
 def collect(root: Path, name: str) -> list[Path]:
     """Copy metrics, reports and dvc.lock of a profile back beside the default's; what was written."""
     workspace = root / ".profiles" / name

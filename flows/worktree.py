@@ -118,6 +118,7 @@ def settle(root: Path, place: Path, profile: str, feed: str, until: str, changes
         ValueError: no such profile, or wrong parameters.
         FileNotFoundError: the feed does not exist.
     """
+    workspace.mend(place)
     git(place, "checkout", "--quiet", git(root, "rev-parse", "HEAD"), "--", *SETTLED)
     params = workspace.overlay(place, profile) if profile else yaml.safe_load((place / "params.yaml").read_text())
     if feed:

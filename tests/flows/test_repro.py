@@ -106,6 +106,22 @@ def test_an_empty_lock_of_a_killed_dvc_is_repaired(project: Path, monkeypatch: p
     assert lock.exists()
 
 
+def test_a_lock_file_that_a_killed_dvc_has_cut_off_is_made_anew(project: Path, monkeypatch: pytest.MonkeyPatch):
+    """DVC refuses one that is empty or cut off inside of an entry."""
+    shutil.copy(ROOT / "params.yaml", project / "params.yaml")
+    assert repro._dvc(project, environment(), quiet=True).code == 0
+    whole = (project / "dvc.lock").read_text()
+    for length in range(0, len(whole), 7):
+        (project / "dvc.lock").write_text(whole[:length])
+        repro._prepare(project, "")
+        if length % 49 == 0:  # each takes DVC a second
+            assert repro._dvc(project, environment(), quiet=True).code == 0, whole[:length]
+            assert (project / "dvc.lock").read_text() == whole
+    (project / "dvc.lock").write_text(whole)
+    repro._prepare(project, "")
+    assert (project / "dvc.lock").read_text() == whole
+
+
 def test_a_signal_reaches_the_whole_group(project: Path):
     """SIGTERM to the wrapper ends DVC and the stage: no orphan lives on."""
     (project / "dvc.yaml").write_text(DAG.format(sleep=120))

@@ -66,6 +66,10 @@ class TestFile:
         told = {name: SERVICES["worker"].environment[name] for name in ("HOME", "PREFECT_HOME", "DVC_SITE_CACHE_DIR")}
         assert all(any(Path(path).is_relative_to(place) for place in places) for path in told.values()), told
 
+    def test_the_workers_user_has_a_name(self) -> None:
+        """It runs as whoever called `init`, a number that the image need not know."""
+        assert SERVICES["worker"].environment["USER"]
+
     def test_health_is_asked_where_the_server_listens(self) -> None:
         ours = {name: SERVICES[name].healthcheck.test[-1] for name in OURS if SERVICES[name].healthcheck}
         ports = {name: re.search(r":(\d+)/", address).group(1) for name, address in ours.items()}
