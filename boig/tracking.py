@@ -183,8 +183,6 @@ def connect(tracking_uri: str) -> str:
     Raises:
         ConnectionError: it does not answer; one line with the mend.
     """
-    for name in ("mlflow", "alembic", "mlflow.store.db.utils"):
-        logging.getLogger(name).setLevel(logging.WARNING)
     mend = "start the server, or unset MLFLOW_TRACKING_URI for SQLite in this folder"
     if tracking_uri.startswith(("http://", "https://")):
         try:
@@ -271,6 +269,8 @@ def _in_table(value: object) -> object:
 
 @lru_cache
 def _client(tracking_uri: str) -> MlflowClient:
+    for name in ("mlflow", "alembic", "mlflow.store.db.utils"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     # It would print two lines at the end of a run, before it says so to the server: where nobody reads them any more, it never would.
     MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.set(True)
     return MlflowClient(tracking_uri)
