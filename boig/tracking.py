@@ -44,6 +44,11 @@ SYSTEM_SAMPLE_S = 10
 MAX_TAG = 5000
 """Characters of a tag value; MLflow's limit."""
 
+# MLflow's client prints two lines at the end of a run, before it says so to the server: where nobody reads them any more, it never would.
+MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.set(True)
+for _name in ("mlflow", "alembic", "mlflow.store.db.utils"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
 
 @dataclass
 class Run:
@@ -269,10 +274,6 @@ def _in_table(value: object) -> object:
 
 @lru_cache
 def _client(tracking_uri: str) -> MlflowClient:
-    for name in ("mlflow", "alembic", "mlflow.store.db.utils"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    # It would print two lines at the end of a run, before it says so to the server: where nobody reads them any more, it never would.
-    MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.set(True)
     return MlflowClient(tracking_uri)
 
 
