@@ -163,7 +163,7 @@ def keep(place: Path, message: str, push_to: str) -> str:
         ConnectionError: a remote does not take them.
     """
     if configured(place) and (done := worktree.dvc(place, "push")).returncode:
-        raise ConnectionError(f"dvc push: {(done.stderr.strip().splitlines() or ['failed'])[-1]}; see `make doctor`")
+        raise ConnectionError(f"dvc push: {worktree.complaint(done)}; see `make doctor`")
     commit = worktree.commit(place, message)
     if push_to:
         worktree.push(place, push_to)

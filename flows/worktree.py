@@ -49,6 +49,12 @@ def dvc(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=place, env=environment(place), capture_output=True, text=True, check=False)
 
 
+def complaint(done: subprocess.CompletedProcess[str]) -> str:
+    """Of a DVC command that failed: its line of the error, not the last one, which offers help."""
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    return next((line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")), lines[-1] if lines else "failed")
+
+
 @contextmanager
 def opened(root: Path, name: str) -> Iterator[Path]:
     """The worktree of that name at the root's commit; removed when the body ends well, kept to be taken up again when not.
@@ -213,7 +219,7 @@ def restore(root: Path, at: str, texts: Mapping[str, str], names: Sequence[str],
     done = dvc(target, verb, "--force", *names)
     missing = [name for name in names if not (target / name).exists()]
     if done.returncode or missing:
-        said = (done.stderr.strip().splitlines() or [f"{', '.join(missing)} missing"])[-1]
+        said = complaint(done) if done.stderr.strip() else f"{', '.join(missing)} missing"
         raise FileNotFoundError(f"models of commit {at[:12]}: dvc {verb}: {said}; is the remote the one they were pushed to?")
 
 

@@ -82,7 +82,9 @@ def examine(root: Path, env: dict[str, str]) -> Iterator[Finding]:
         if supervisor.running(stack):
             env = env | environment(stack, keys)
     else:
-        yield Finding("stack", f"none in {stack.folder}; runs use SQLite and start their own Prefect and Ray")
+        named = [name for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "RAY_ADDRESS") if env.get(name)]
+        told = f"the environment has {', '.join(named)}" if named else "runs use SQLite and start their own Prefect and Ray"
+        yield Finding("stack", f"none in {stack.folder}; {told}")
     yield from _clients(env)
 
 

@@ -190,3 +190,18 @@ def test_mistakes_are_told_before_anything_runs(project: Path) -> None:
             worktree.settle(project, place, "large", "../feed", "", {})
         with pytest.raises(ValueError, match=r"train_boigllm\.bas: unknown key"):
             worktree.settle(project, place, "", "../feed", "", {"train_boigllm": {"bas": "x"}})
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            "ERROR: unexpected error - no such bucket: nowhere\n\nHaving any troubles? Hit us up at a page\n",
+            "unexpected error - no such bucket: nowhere",
+        ),
+        ("WARNING: a\nsomething else\n", "something else"),
+        ("", "failed"),
+    ],
+)
+def test_what_dvc_complains_of_is_its_error_not_its_offer_of_help(said: str, told: str) -> None:
+    assert worktree.complaint(subprocess.CompletedProcess([], 1, "", said)) == told
