@@ -35,6 +35,8 @@ from infra.remote import configured
 
 PROGRESS = re.compile(r"\d%\|")
 """A bar of progress, of which a log would hold hundreds."""
+REPEATS = "ERROR: failed to reproduce"
+"""What DVC says after a stage that has said what is wrong with it."""
 CHAMPION = "champion"
 """Folder of the worktree that holds what is needed of the generation in use."""
 NEEDED = ("models/boigllm", "models/reward", "models/judge", "data/posts")
@@ -150,7 +152,8 @@ def make(place: Path, until: str, run_id: str) -> None:
     ) as process:
         for line in process.stdout or ():
             if (text := line.rpartition("\r")[2].strip()) and not PROGRESS.search(text):
-                log.info(said := text)
+                log.info(text)
+                said = said if text.startswith(REPEATS) else text
     if process.returncode:
         raise RuntimeError(f"the pipeline ended with {process.returncode} ({said}); the worktree {place} is kept and taken up next time")
 

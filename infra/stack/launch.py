@@ -44,20 +44,29 @@ def mark(stack: Stack, name: str) -> str:
 
 
 def processes(stack: Stack, name: str) -> list[psutil.Process]:
-    """All processes of a part that live, its children and orphans among them."""
-    found = []
+    """All processes of a part that live, its children and orphans among them.
+
+    Some of Ray's write their name over their environment, and with it over the mark: those who started them have it.
+    """
+    found: dict[int, psutil.Process] = {}
     for process in psutil.process_iter():
         try:
             if process.pid != os.getpid() and process.environ().get(MARK) == mark(stack, name):
-                found.append(process)
+                found |= {one.pid: one for one in (process, *process.children(recursive=True))}
         except psutil.Error:  # it has just ended, or is somebody else's
             continue
-    return found
+    found.pop(os.getpid(), None)
+    return list(found.values())
 
 
 def end_leftovers(stack: Stack, name: str) -> None:
-    """End all processes of a part: asked first, killed after a grace."""
-    for process in (left := processes(stack, name)):
+    """End all processes of a part."""
+    end(processes(stack, name))
+
+
+def end(left: list[psutil.Process]) -> None:
+    """End processes: asked first, killed after a grace."""
+    for process in left:
         with suppress(psutil.Error):
             process.terminate()
     for process in psutil.wait_procs(left, timeout=GRACE_S)[1]:

@@ -104,16 +104,17 @@ def _ray(stack: Stack, keys: Keys) -> Service:
     first = ports.ray_inner
     inner = ("node-manager", "object-manager", "dashboard-agent-grpc", "dashboard-agent-listen", "runtime-env-agent", "metrics-export")
     command = (
-        *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats", f"--node-ip-address={HOST}"),
+        *(sys.executable, "-m", "infra.stack.head", "--disable-usage-stats", f"--node-ip-address={HOST}"),
         *(f"--port={ports.ray}", f"--ray-client-server-port={ports.ray_client}", f"--temp-dir={ray_folder(stack)}"),
-        *(f"--dashboard-host={HOST}", f"--dashboard-port={ports.ray_dashboard}"),
+        "--no-monitor",  # there is no node to add
+        *(f"--include-dashboard={stack.ray.dashboard}", f"--dashboard-host={HOST}", f"--dashboard-port={ports.ray_dashboard}"),
         *(f"--{name}-port={first + number}" for number, name in enumerate(inner)),
         *(f"--min-worker-port={first + INNER}", f"--max-worker-port={first + INNER + 200}"),
         *(f"--num-cpus={len(os.sched_getaffinity(0)) + 2}", f"--object-store-memory={stack.ray.object_store_mb * 2**20}"),
     )
     # What its workers compute is reported to MLflow, and published, as a client would. Idle workers end: Ray would keep one per CPU.
     env = environment(stack, keys) | QUIET | {"RAY_num_workers_soft_limit": "0"}
-    return Service("ray", command, f"{stack.url('ray_dashboard')}/api/gcs_healthz", env)
+    return Service("ray", command, f"http://{HOST}:{first + inner.index('dashboard-agent-listen')}/api/local_raylet_healthz", env)
 
 
 def _ray_access(keys: Keys) -> dict[str, str]:

@@ -75,6 +75,8 @@ class RayHead(Section):
 
     object_store_mb: Count
     """Shared memory for objects, MiB."""
+    dashboard: bool
+    """Ray's pages, `ray job` and `ray list`: a dozen processes, of which nothing here makes use."""
 
 
 class Stack(Section):

@@ -11,10 +11,11 @@ from infra.stack.keys import Keys
 OPTIONS = (
     *("-disableHttp", "-filer", "-s3", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.iam=false"),
     *("-master.telemetry=false", "-master.volumeSizeLimitMB=1024", "-volume.max=0"),
-    *("-master.electionTimeout=1s", "-master.heartbeatInterval=100ms"),
+    *("-master.electionTimeout=1s", "-master.heartbeatInterval=100ms", "-volume.preStopSeconds=1"),
 )
 """Beside addresses and files. Filer and master speak gRPC alone, which wants a certificate; no door but S3's takes part in S3.
-The one master does not wait long for others to vote: by default a server that was killed is back after 16 to 22 seconds, so after four."""
+The one master does not wait long for others to vote: by default a server that was killed is back after 16 to 22 seconds, so after four.
+Nor does it wait ten seconds before it stops for others to notice."""
 
 
 def program() -> str:

@@ -1,6 +1,7 @@
 """`python -m tests.faults [WORD ...]`: all faults, or those whose names hold one of the words; results in metrics/faults.json."""
 
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -16,6 +17,7 @@ from tests.faults.world import ROOT, World
 
 def main(words: list[str]) -> int:
     """Run them; the exit code: how many were not survived."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers and retrainings end with this
     chosen = [fault for fault in FAULTS if not words or any(word in fault.name for word in words)]
     results: dict[str, dict] = {}
     with tempfile.TemporaryDirectory() as folder:

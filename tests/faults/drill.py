@@ -1,7 +1,6 @@
 """One fault after the other, and after each: the champion is right, the next retraining puts all right, nothing is lost."""
 
 import re
-import subprocess
 import time
 
 from boig.registry import FEED_POSTS
@@ -19,6 +18,13 @@ def suffer(world: World, fault: Fault) -> str:
     Raises:
         AssertionError: the champion is wrong, something is lost, or nobody is told clearly.
     """
+    try:
+        return _suffer(world, fault)
+    finally:
+        world.free_disk()
+
+
+def _suffer(world: World, fault: Fault) -> str:
     world.land(MORE)
     before = world.champion()
     fault.before(world)
@@ -53,8 +59,6 @@ def _clear(world: World) -> None:
     folder = world.project / ".retrain"
     left = [path.name for path in folder.iterdir() if path.is_dir()]
     assert not left, f"worktrees {left} are left"
-    if folder.is_mount():
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 def unended(world: World) -> list[str]:

@@ -138,6 +138,11 @@ class World:
         if self.away.exists():
             self.away.rename(self.remote)
 
+    def free_disk(self) -> None:
+        """Take the small disk away, where a fault has put its worktrees on one."""
+        if (folder := self.project / worktree.FOLDER).is_mount():
+            subprocess.run(["umount", str(folder)], check=True)
+
     def start(self, point: str = "", **env: str) -> Running:
         """Start a retraining, held at a point where one is named."""
         number = len(list(self.folder.glob("run-*")))

@@ -33,6 +33,7 @@ def write_settings(folder: Path, **ports: int) -> Path:
     content = yaml.safe_load((ROOT / "infra" / "stack.yaml").read_text())
     content["folder"] = str(folder / "stack")
     content["ports"] = {name: free_port() for name in content["ports"]} | ports
+    content["ray"]["dashboard"] = True  # more doors to try
     path = folder / "stack.yaml"
     path.write_text(yaml.safe_dump(content))
     return path

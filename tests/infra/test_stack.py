@@ -86,6 +86,18 @@ class TestUp:
             time.sleep(0.2)
         pytest.fail(f"{part} is not back: {supervisor.states(stack)[part]}\n{(stack.logs / f'{part}.log').read_text()[-1500:]}")
 
+    @pytest.mark.parametrize("daemon", ["raylet", "gcs_server"])
+    def test_a_head_that_lost_a_daemon_is_started_anew(self, daemon: str, stack: Stack) -> None:
+        before = supervisor.states(stack)["ray"]["pid"]
+        (killed,) = (process for process in launch.processes(stack, "ray") if process.name() == daemon)
+        killed.kill()
+        address = services.services(stack, keys.ensure(stack.folder))["ray"].health
+        end = time.monotonic() + BACK_S
+        while supervisor.states(stack)["ray"]["pid"] in (before, 0) or not health.answers(address):
+            assert time.monotonic() < end, (stack.logs / "ray.log").read_text()[-1500:]
+            time.sleep(0.2)
+        assert "has ended" in (stack.logs / "ray.log").read_text()
+
 
 @pytest.mark.slow
 class TestDoors:
