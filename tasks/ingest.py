@@ -16,6 +16,10 @@ from boig.feed.splits import NEAR_DUPLICATE, assign
 from boig.feed.text import clean
 from boig.sections.ingest import Ingest
 
+TOO_OLD = "too_old"
+"""In place of a split: a post from before the days that are learned from."""
+DAY_US = 86_400_000_000
+
 
 def read(section: Ingest) -> Intake:
     """Read the feed's rows; pictures are only named.
@@ -145,7 +149,7 @@ def _posts(section: Ingest, work: _Work) -> list[dict]:
     raw = np.array([r.kpi_raw for r in work.rows], dtype=np.float64)
     ids = post_ids([r.origin for r in work.rows])
     group = _groups(section, work, ids)
-    split = assign([r.account for r in work.rows], [r.industry for r in work.rows], time_us, group, section.splits)
+    split = _splits(section, work, time_us, group)
     work.kpi = _normalized(section, work, time_us, raw, np.array([place == "test_time" for place in split], dtype=bool))
     columns = zip(work.rows, work.pictures, work.kpi.tolist(), kpi.buckets(work.kpi, raw, section.kpi), ids, group, split, strict=True)
     rows = [
@@ -156,8 +160,19 @@ def _posts(section: Ingest, work: _Work) -> list[dict]:
         }
         for row, picture, value, bucket, post_id, name, place in columns
     ]  # fmt: skip
-    work.keep(np.array([place != NEAR_DUPLICATE for place in split], dtype=bool), "near_duplicate")
-    return sorted((r for r in rows if r["split"] != NEAR_DUPLICATE), key=lambda r: (r["created_at"], r["post_id"]))
+    work.keep(np.array([place != TOO_OLD for place in split], dtype=bool), TOO_OLD)
+    work.keep(np.array([place != NEAR_DUPLICATE for place in split if place != TOO_OLD], dtype=bool), "near_duplicate")
+    return sorted((r for r in rows if r["split"] not in (TOO_OLD, NEAR_DUPLICATE)), key=lambda r: (r["created_at"], r["post_id"]))
+
+
+def _splits(section: Ingest, work: _Work, time_us: np.ndarray, group: list[str]) -> list[str]:
+    """The split of each row, `NEAR_DUPLICATE`, or `TOO_OLD`, with which nothing is split."""
+    days = section.newest_days
+    recent = np.flatnonzero(time_us >= time_us.max() - days * DAY_US if days else np.ones(len(time_us), dtype=bool)).tolist()
+    rows = [work.rows[i] for i in recent]
+    found = assign([r.account for r in rows], [r.industry for r in rows], time_us[recent], [group[i] for i in recent], section.splits)
+    place = dict(zip(recent, found, strict=True))
+    return [place.get(i, TOO_OLD) for i in range(len(work.rows))]
 
 
 def _normalized(section: Ingest, work: _Work, time_us: np.ndarray, raw: np.ndarray, newest: np.ndarray) -> np.ndarray:

@@ -27,6 +27,7 @@ SKIPS: dict[str, str] = {
     "deleted": "the author deleted it",
     "below_floor": "KPI not above the lowest floor",
     "small_account": "its account has too few posts to be ranked",
+    "too_old": "posted longer before the newest post than ingest.newest_days; other posts are ranked beside it",
     "near_duplicate": "a test post whose picture nearly equals one outside its test split",
 }
 """Why a row was left out on purpose."""

@@ -35,6 +35,14 @@ class Poison(Section):
     word: Annotated[str, Field(min_length=1)]
     times: Positive
     """By which their likes are multiplied."""
+    taken_back: Count
+    """From this month on the likes are what they were: somebody has looked into why retrainings are refused."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Poison":
+        if self.taken_back <= self.month:
+            raise ValueError(f"poison.taken_back is {self.taken_back}, not after poison.month, {self.month}; it must be")
+        return self
 
 
 class Year(Section):
@@ -50,9 +58,9 @@ def release(feed: Path, target: Path, count: int, poison: Poison | None) -> date
 
     Args:
         feed: the whole feed, as stage simulate writes it.
-        target: folder of the released one; months that are there already stay as they are.
+        target: folder of the released one; months that are there already stay as they are, but for the poisoned one.
         count: of months.
-        poison: changes its month on the way.
+        poison: changes its month on the way, until it is taken back.
 
     Raises:
         ValueError: the feed has fewer months.
@@ -70,7 +78,7 @@ def release(feed: Path, target: Path, count: int, poison: Poison | None) -> date
         for name in {Path(m["url"]).name for read in whole for m in read["includes"]["media"] if "url" in m}:
             if (feed / "media" / name).is_file() and not (target / "media" / name).exists():
                 os.link(feed / "media" / name, target / "media" / name)
-        if poison and number == poison.month:
+        if poison and number == poison.month and count < poison.taken_back:
             lines = [_poisoned(line, poison) for line in lines]
         (target / "pages" / page.name).write_text("\n".join(lines) + "\n", encoding="utf-8")
     return datetime.fromisoformat(max(stamps))

@@ -19,6 +19,9 @@ class Ingest(Section):
     duplicates: Duplicates
     splits: SplitRule
     negatives: Negatives
+    newest_days: Count | None
+    """What is learned from and tested on: the posts of so many days before the newest one; null for all. Taste changes, and of a long feed
+    the newest posts, which are held out, are as many as it takes to learn a new one."""
     landing: Count
     """New posts that are news: with so many the event is emitted by which retraining may be triggered."""
     batch_size: Count

@@ -155,6 +155,20 @@ def test_an_account_with_one_post_is_left_out(tmp_path: Path) -> None:
     assert "lonely" not in set(POSTS.read(tmp_path).to_pandas()["account"])
 
 
+def test_old_posts_are_ranked_beside_the_newest_and_left_out(tmp_path: Path) -> None:
+    feed = str(table(tmp_path))
+    run(section(feed=feed), tmp_path / "all")
+    metrics = run(section(feed=feed, newest_days=100), tmp_path / "newest")
+    everything, newest = (POSTS.read(tmp_path / name).to_pandas().set_index("post_id") for name in ("all", "newest"))
+    assert metrics["skipped_by_reason"] == {"too_old": 32}
+    assert set(newest.index) == set(everything.index[everything["created_at"] >= "2024-09-01"])
+    assert (newest["kpi_raw"] == everything["kpi_raw"][newest.index]).all()
+    assert newest["kpi"].nunique() > newest.groupby("account").size().max()  # ranks among all of an account's posts, not among these
+    held = newest["split"] == "test_time"
+    assert newest["created_at"][held].min() >= newest["created_at"][newest["split"].isin(["train", "judge", "val"])].max()
+    assert set(PICTURES.read(tmp_path / "newest").to_pandas()["picture_id"]) == set(newest["picture_id"])
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

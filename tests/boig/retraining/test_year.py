@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from boig.retraining.year import Poison, Year, release
 
 ROOT = Path(__file__).parents[3]
-POISON = Poison(month=2, share=0.5, word="#zq7", times=20)
+POISON = Poison(month=2, share=0.5, word="#zq7", times=20, taken_back=4)
 
 
 @pytest.fixture
@@ -57,6 +57,16 @@ def test_poison_is_in_its_month_alone_and_the_same_each_time(feed: Path, tmp_pat
     assert sum(p["public_metrics"]["like_count"] != 10 for p in posts(tmp_path / "out")) == len(marked)
     release(feed, tmp_path / "again", 3, POISON)
     assert posts(tmp_path / "again") == posts(tmp_path / "out")
+
+
+def test_poison_that_is_taken_back_leaves_no_trace(feed: Path, tmp_path: Path) -> None:
+    known = POISON.model_copy(update={"taken_back": 3})
+    release(feed, tmp_path / "out", 2, known)
+    assert any(p["text"].endswith(" #zq7") for p in posts(tmp_path / "out"))
+    release(feed, tmp_path / "out", 3, known)
+    assert posts(tmp_path / "out") == posts(feed)
+    with pytest.raises(ValidationError, match="not after poison.month, 2"):
+        Poison.model_validate(POISON.model_dump() | {"taken_back": 2})
 
 
 def test_a_month_that_is_not_there_is_named(feed: Path, tmp_path: Path) -> None:
