@@ -44,11 +44,6 @@ SYSTEM_SAMPLE_S = 10
 MAX_TAG = 5000
 """Characters of a tag value; MLflow's limit."""
 
-# MLflow's client prints two lines at the end of a run, before it says so to the server: where nobody reads them any more, it never would.
-MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.set(True)
-for _name in ("mlflow", "alembic", "mlflow.store.db.utils"):
-    logging.getLogger(_name).setLevel(logging.WARNING)
-
 
 @dataclass
 class Run:
@@ -222,22 +217,18 @@ def start(tracking_uri: str, name: str, tags: dict[str, str]) -> Run:
 
 
 def end_dead(tracking_uri: str) -> int:
-    """Mark runs as killed that say they are running and whose process on this machine has ended; how many.
+    """Mark runs of killed processes as killed; how many.
 
     Raises:
         ConnectionError: the store does not answer.
     """
-    client = _client(tracking_uri)
-    running = client.search_runs([connect(tracking_uri)], "attributes.status = 'RUNNING'")
-    dead = [run.info.run_id for run in running if owner.gone(run.data.tags.get(owner.TAG, ""))]
-    for run_id in dead:
-        client.set_terminated(run_id, "KILLED")
-    return len(dead)
+    return owner.end_dead(_client(tracking_uri), connect(tracking_uri))
 
 
 @contextmanager
 def system_metrics(run: Run) -> Iterator[None]:
     """CPU, memory, disk, network and GPU of this machine as curves of a run, for as long as the context lives."""
+    _hush()
     monitor = SystemMetricsMonitor(run.run_id, sampling_interval=SYSTEM_SAMPLE_S, tracking_uri=run.uri)
     monitor.start()
     try:
@@ -274,7 +265,15 @@ def _in_table(value: object) -> object:
 
 @lru_cache
 def _client(tracking_uri: str) -> MlflowClient:
+    _hush()
     return MlflowClient(tracking_uri)
+
+
+def _hush() -> None:
+    """MLflow says two lines at the end of a run, before it tells the server: where nobody reads them any more, it never would."""
+    MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.set(True)
+    for name in ("mlflow", "alembic", "mlflow.store.db.utils"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def shown(tracking_uri: str) -> str:
