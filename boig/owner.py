@@ -3,7 +3,6 @@
 import socket
 
 import psutil
-from mlflow import MlflowClient
 
 TAG = "boig.process"
 """Of a run: machine, number and start of its process."""
@@ -29,12 +28,3 @@ def gone(owner: str) -> bool:
         return True
     except psutil.Error:  # it is somebody else's, and there
         return False
-
-
-def end_dead(client: MlflowClient, experiment: str) -> int:
-    """Mark runs as killed that say they are running and whose process on this machine has ended; how many."""
-    running = client.search_runs([experiment], "attributes.status = 'RUNNING'")
-    dead = [run.info.run_id for run in running if gone(run.data.tags.get(TAG, ""))]
-    for run_id in dead:
-        client.set_terminated(run_id, "KILLED")
-    return len(dead)

@@ -222,7 +222,11 @@ def end_dead(tracking_uri: str) -> int:
     Raises:
         ConnectionError: the store does not answer.
     """
-    return owner.end_dead(_client(tracking_uri), connect(tracking_uri))
+    running = _client(tracking_uri).search_runs([connect(tracking_uri)], "attributes.status = 'RUNNING'")
+    dead = [run.info.run_id for run in running if owner.gone(run.data.tags.get(owner.TAG, ""))]
+    for run_id in dead:
+        _client(tracking_uri).set_terminated(run_id, "KILLED")
+    return len(dead)
 
 
 @contextmanager
@@ -288,8 +292,7 @@ def _first_line(error: Exception) -> str:
 
 def without_login(text: str, tracking_uri: str) -> str:
     """A message of somebody else's, without what the URI has of user name and password."""
-    login = urlsplit(tracking_uri).netloc.rpartition("@")[0]
-    if not login:
+    if not (login := urlsplit(tracking_uri).netloc.rpartition("@")[0]):
         return text
     password = login.partition(":")[2]
     for secret in filter(None, (f"{login}@", unquote(password), password)):
