@@ -115,7 +115,7 @@ def draw(year: Year, rows: list[dict], folder: Path) -> Path:
     lines = {shown: [(row["month"], row["knows"][name]["reward"]) for row in drawn] for name, shown in names.items()}
     result = json.loads(Path("metrics/year/year.json").read_text())
     marks = [(result["drift_month"] + 0.5, "taste changes")] if result["drift_month"] else []
-    marks += [(year.poison.month, "poisoned")] if year.poison else []
+    marks += [(year.poison.month, "poisoned"), (year.poison.taken_back, "taken back")] if year.poison else []
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "year.svg"
     path.write_text(charts.over_time(lines, marks, x="month of the feed (simulated)", y="reward's correlation with the month's KPI"))
