@@ -35,8 +35,8 @@ from infra.remote import configured
 
 PROGRESS = re.compile(r"\d%\|")
 """A bar of progress, of which a log would hold hundreds."""
-REPEATS = "ERROR: failed to reproduce"
-"""What DVC says after a stage that has said what is wrong with it."""
+ANNOUNCES, REPEATS = "> ", "ERROR: failed to reproduce"
+"""How DVC begins what it says before a stage, and after one that has failed, mostly with a word of its own."""
 CHAMPION = "champion"
 """Folder of the worktree that holds what is needed of the generation in use."""
 NEEDED = ("models/boigllm", "models/reward", "models/judge", "data/posts")
@@ -153,7 +153,7 @@ def make(place: Path, until: str, run_id: str) -> None:
         for line in process.stdout or ():
             if (text := line.rpartition("\r")[2].strip()) and not PROGRESS.search(text):
                 log.info(text)
-                said = said if text.startswith(REPEATS) else text
+                said = said if text.startswith(REPEATS) and not said.startswith(ANNOUNCES) else text
     if process.returncode:
         raise RuntimeError(f"the pipeline ended with {process.returncode} ({said}); the worktree {place} is kept and taken up next time")
 

@@ -17,7 +17,8 @@ from tests.faults.world import ROOT, World
 
 def main(words: list[str]) -> int:
     """Run them; the exit code: how many were not survived."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers and retrainings end with this
+    for number in (signal.SIGTERM, signal.SIGINT):  # servers end with this; and where a shell has it ignore Ctrl-C, retrainings would too
+        signal.signal(number, signal.default_int_handler)
     chosen = [fault for fault in FAULTS if not words or any(word in fault.name for word in words)]
     results: dict[str, dict] = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -205,3 +205,9 @@ def test_mistakes_are_told_before_anything_runs(project: Path) -> None:
 )
 def test_what_dvc_complains_of_is_its_error_not_its_offer_of_help(said: str, told: str) -> None:
     assert worktree.complaint(subprocess.CompletedProcess([], 1, "", said)) == told
+
+
+def test_what_is_wrong_with_a_dvc_command_is_said(tmp_path: Path) -> None:
+    done = worktree.dvc(tmp_path, "push")
+    assert done.returncode
+    assert "not inside of a DVC repository" in worktree.complaint(done)
