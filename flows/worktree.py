@@ -144,8 +144,9 @@ def _forget(place: Path, own: set[str]) -> None:
     """Drop from dvc.lock and metrics what is not of these stages."""
     if (place / "dvc.lock").is_file():
         lock = yaml.safe_load((place / "dvc.lock").read_text())
-        lock["stages"] = {name: stage for name, stage in lock["stages"].items() if name in own}
-        workspace.write(place / "dvc.lock", yaml.safe_dump(lock, sort_keys=False))
+        if foreign := lock["stages"].keys() - own:  # else the file stays as DVC has written it, and nothing is new to commit
+            lock["stages"] = {name: stage for name, stage in lock["stages"].items() if name not in foreign}
+            workspace.write(place / "dvc.lock", yaml.safe_dump(lock, sort_keys=False))
     kept = {place / "metrics" / f"{name}.json" for name in own}
     for path in (place / "metrics").rglob("*"):
         if path.is_file() and path not in kept:
