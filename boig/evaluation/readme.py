@@ -13,13 +13,13 @@ from typing import Annotated
 
 import typer
 
-from boig.evaluation import tables
+from boig.evaluation import operated, tables
 from boig.evaluation.formats import COLUMNS, decimals, known, percent
 from boig.evaluation.goals import goals
 
 GRID = "docs/methods.png"
-"""Copied from `REPORT_GRID`, which is a DVC output and not in git."""
-REPORT_GRID = Path("reports/pictures/methods.png")
+COPIES = {GRID: Path("reports/pictures/methods.png"), operated.CHART: Path("reports/year/year.svg")}
+"""What the text shows, from reports/, which is not in git."""
 RESULT_COLUMNS = ("true_uplift", "judge_win_rate", "rating", "prompt_agreement", "vendi", "fid", "unet_forwards")
 TESTS = ("test_time", "test_account")
 REWARD_COLUMNS = ("pearson", "spearman_within", "pair_accuracy")
@@ -100,9 +100,11 @@ BLOCKS: dict[str, tuple[Callable[[Mapping[str, Mapping]], str], tuple[str, ...]]
     "run": (_run, ("run",)),
     "variance": (_ceiling, ("simulate",)),
     "grid": (_grid, ()),
+    "year": (operated.year, ("year",)),
+    "faults": (operated.faults, ("faults",)),
 }
 """Block name → how it is written, and the metrics files it needs. Those of `_PROFILES` read metrics/<name>/, all others metrics/."""
-_PROFILES = ("arena", "eoig", "smollm2")
+_PROFILES = ("arena", "eoig", "smollm2", "year")
 
 
 def fill(text: str, metrics: Path) -> str:
@@ -152,9 +154,10 @@ def main(
             stale.append(str(path))
         elif new != old:
             path.write_text(new)
-    if not check and REPORT_GRID.is_file():
-        Path(GRID).parent.mkdir(exist_ok=True)
-        shutil.copyfile(REPORT_GRID, GRID)
+    for target, source in COPIES.items():
+        if not check and source.is_file():
+            Path(target).parent.mkdir(exist_ok=True)
+            shutil.copyfile(source, target)
     if stale:
         typer.echo(f"stale numbers in {', '.join(stale)}; run `python -m boig.evaluation.readme {' '.join(stale)}`", err=True)
         raise typer.Exit(1)

@@ -11,6 +11,26 @@ from tests.boig.evaluation.fabricated import metrics
 
 TEXT = "# BOIG\n\n<!-- results:start -->\nold\n<!-- results:end -->\n\nWords stay.\n"
 
+KNOWN = {"reward": {"mean": 0.5, "lo": 0.25, "hi": 0.75, "n": 9}}
+YEAR = {
+    "months": [
+        {"month": 9, "version": 1, "champion": 1, "gate": "passed: the first generation", "knows": {}},
+        {"month": 10, "version": 2, "champion": 2, "gate": "passed: reward: +0.1", "knows": {"champion": KNOWN, "first": KNOWN}},
+        {
+            "month": 11,
+            "version": 3,
+            "champion": 2,
+            "gate": "refused: judge: correlation +0.0 (-0.1 … +0.1) on 9 held-out posts; "
+            "the word '#x' moves the reward by +20.0 KPI points, the champion's by +0.0; at most 10 more allowed (2 marks tried)",
+            "knows": {"champion": KNOWN, "first": KNOWN},
+        },
+    ]
+}
+FAULTS = {
+    "faults": 3, "survived": 2, "runs_without_end": 0,
+    "by_fault": {"a": {"survived": True}, "b": {"survived": False}, "c": {"survived": True}},
+}  # fmt: skip
+
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
@@ -56,6 +76,9 @@ def test_every_block_can_be_written(folder):
     (folder / "metrics" / "smollm2").mkdir()
     (folder / "metrics" / "smollm2" / "train_boigllm.json").write_text(json.dumps(described))
     (folder / "metrics" / "run.json").write_text(json.dumps({"wall_s": 1500.0, "peak_rss_gb": 6.2, "noop_s": 3.1, "cores": 2}))
+    (folder / "metrics" / "year").mkdir()
+    (folder / "metrics" / "year" / "year.json").write_text(json.dumps(YEAR))
+    (folder / "metrics" / "faults.json").write_text(json.dumps(FAULTS))
     text = "".join(f"<!-- {name}:start -->\n<!-- {name}:end -->\n" for name in BLOCKS)
     filled = fill(text, folder / "metrics")
     assert fill(filled, folder / "metrics") == filled
@@ -98,3 +121,14 @@ def test_unknown_block_and_missing_file(folder):
     failed = run(folder)
     assert failed.exit_code == 1
     assert "evaluate.json is missing; run `make repro`" in failed.output
+
+
+def test_the_year_says_who_was_asked_and_what_the_gate_said(folder):
+    text = BLOCKS["year"][0]({"year": YEAR})
+    assert "| 10 | version 1 | 0.500 (0.250 … 0.750) | 0.500 (0.250 … 0.750) | version 2: champion |" in text
+    assert "| 11 | version 2 |" in text
+    assert "version 3: refused (judge not proven better, the word '#x' moves the reward by +20.0 KPI points) |" in text
+
+
+def test_a_fault_that_was_not_survived_is_named():
+    assert BLOCKS["faults"][0]({"faults": FAULTS}) == "2 of 3 injected faults survived, not: b; runs without a clear end: 0.\n"

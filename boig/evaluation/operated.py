@@ -1,0 +1,47 @@
+"""What is told in Markdown of retraining: the simulated year (`make year`) and the injected faults (`make faults`)."""
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+from boig.evaluation.formats import DASH, decimals
+
+CHART = "docs/year.svg"
+_NUMBER = decimals(3)
+
+
+def year(metrics: Mapping[str, Mapping]) -> str:
+    """A row per month after the first: what the champion before it and the first model knew of it, and what became of its challenger."""
+    months = metrics["year"]["months"]
+    lines = [
+        "| Month | Champion in use | Its correlation with the month's KPI | First model's | The month's challenger |",
+        "| ---: | --- | ---: | ---: | --- |",
+    ]
+    for before, row in pairwise(months):
+        knows = [_correlation(row["knows"].get(who, {}).get("reward")) for who in ("champion", "first")]
+        lines.append(f"| {row['month']} | version {before['champion']} | {' | '.join(knows)} | {_challenger(row)} |")
+    return "\n".join([*lines, "", f"![What the champion and the first model knew of each month]({CHART})"]) + "\n"
+
+
+def faults(metrics: Mapping[str, Mapping]) -> str:
+    """How many were survived, and which were not."""
+    found = metrics["faults"]
+    lost = [name for name, one in found["by_fault"].items() if not one["survived"]]
+    told = f"{found['survived']} of {found['faults']} injected faults survived" + (f", not: {', '.join(lost)}" if lost else "")
+    return f"{told}; runs without a clear end: {found['runs_without_end']}.\n"
+
+
+def _challenger(row: Mapping) -> str:
+    """Its number, and the gate's word: of a refusal each reason's beginning, without its numbers."""
+    word, _, reason = row["gate"].partition(": ")
+    if word == "passed":
+        return f"version {row['version']}: champion"
+    why = ", ".join(dict.fromkeys(_short(part) for part in reason.split("; ") if not part.startswith("at most")))
+    return f"version {row['version']}: refused ({why})"
+
+
+def _short(part: str) -> str:
+    return part.split(" KPI points")[0] + " KPI points" if " moves the " in part else f"{part.split(':')[0]} not proven better"
+
+
+def _correlation(found: Mapping | None) -> str:
+    return f"{_NUMBER(found['mean'])} ({_NUMBER(found['lo'])} … {_NUMBER(found['hi'])})" if found else DASH
