@@ -27,6 +27,8 @@ PAPERS = ("params.yaml", "dvc.yaml", "dvc.lock", CONFIG)
 TEXTS = (".yaml", ".lock", ".json")
 SETTLED = ("params.yaml", "dvc.yaml")
 """What a retraining fills in."""
+ERRORS = ("ERROR: ", "fatal: ", "error: ")
+"""How DVC and Git begin the line that says what is wrong."""
 RESULTS = ("params.yaml", "dvc.yaml", "dvc.lock", "metrics")
 
 
@@ -34,12 +36,12 @@ def git(root: Path, *arguments: str) -> str:
     """What a git command says.
 
     Raises:
-        ValueError: it failed; with its last line.
+        ValueError: it failed; with its complaint.
     """
     env = os.environ | {"GIT_TERMINAL_PROMPT": "0"}  # nobody is there to be asked for a password
     done = subprocess.run(["git", *arguments], cwd=root, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise ValueError(f"git {arguments[0]}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
+        raise ValueError(f"git {arguments[0]}: {complaint(done)}")
     return done.stdout.strip()
 
 
@@ -50,9 +52,9 @@ def dvc(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def complaint(done: subprocess.CompletedProcess[str]) -> str:
-    """Of a DVC command that failed: its line of the error, not the last one, which offers help."""
+    """Of a command of DVC or Git that failed: the line of its error. The last one is often advice."""
     lines = [line for line in done.stderr.splitlines() if line.strip()]
-    return next((line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")), lines[-1] if lines else "failed")
+    return next((line.removeprefix("ERROR: ") for line in lines if line.startswith(ERRORS)), lines[-1] if lines else "failed")
 
 
 @contextmanager

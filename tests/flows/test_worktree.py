@@ -200,6 +200,7 @@ def test_mistakes_are_told_before_anything_runs(project: Path) -> None:
             "unexpected error - no such bucket: nowhere",
         ),
         ("WARNING: a\nsomething else\n", "something else"),
+        ("fatal: '/x' is no repository\nmake sure that\nand the repository exists.\n", "fatal: '/x' is no repository"),
         ("", "failed"),
     ],
 )
