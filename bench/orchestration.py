@@ -4,7 +4,8 @@
 
 Each stage is what every stage is: DVC runs it, it loads its section, opens its MLflow run, calls a Prefect flow, which sends a row through
 an actor on Ray, and writes its metrics. The servers are those of the environment. What a stage's own libraries take to be imported is left
-out: these have none. The peer is DVC alone: the same DAG of programs that write their file and end.
+out: these have none. The peer is DVC alone: the same DAG of programs that write their file and end. The memory of the idle stack is read
+before the first run.
 """
 
 import json
@@ -21,6 +22,7 @@ from pathlib import Path
 import yaml
 
 from boig.params import SECTIONS
+from infra.stack import keys, launch, services, settings
 
 OUT = Path("bench/results/orchestration.json")
 ROOT = Path(__file__).parents[1]
@@ -83,11 +85,19 @@ def timed(command: str) -> tuple[list[float], float]:
     return whole, idle
 
 
+def idle_mb() -> float | None:
+    """Resident memory of the local stack, pages that processes share counted for each; None where its servers are others'."""
+    stack = settings.load()
+    processes = [process for name in services.services(stack, keys.ensure(stack.folder)) for process in launch.processes(stack, name)]
+    return round(sum(process.memory_info().rss for process in processes) / 1e6) or None
+
+
 def main() -> int:
-    """Measure both; the exit code."""
+    """Measure all; the exit code."""
     if missing := [name for name in WANTED if not os.environ.get(name)]:
         print(f"bench: {', '.join(missing)} not set; `make stack` and `. .stack/env`", file=sys.stderr)
         return 1
+    idle = idle_mb()
     ours, noop = timed(f"{sys.executable} -m bench.orchestration stage")
     script = "import pathlib, sys; pathlib.Path('metrics', sys.argv[1] + '.json').write_text('{}')"
     peer, _ = timed(f'{sys.executable} -c "{script}"')
@@ -96,6 +106,7 @@ def main() -> int:
         "seconds_per_stage": round(statistics.median(ours) / count, 2),
         "seconds_per_stage_dvc_alone": round(statistics.median(peer) / count, 2),
         "noop_s": round(noop, 2),
+        "idle_stack_mb": idle,
         "runs_s": [round(value, 1) for value in ours],
         "runs_dvc_alone_s": [round(value, 1) for value in peer],
         "stages": count,
