@@ -88,6 +88,8 @@ def timed(command: str) -> tuple[list[float], float]:
 def idle_mb() -> float | None:
     """Resident memory of the local stack, pages that processes share counted for each; None where its servers are others'."""
     stack = settings.load()
+    if not stack.folder.is_dir():
+        return None
     processes = [process for name in services.services(stack, keys.ensure(stack.folder)) for process in launch.processes(stack, name)]
     return round(sum(process.memory_info().rss for process in processes) / 1e6) or None
 

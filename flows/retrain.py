@@ -153,7 +153,7 @@ def make(place: Path, until: str, run_id: str) -> None:
         for line in process.stdout or ():
             if (text := line.rpartition("\r")[2].strip()) and not PROGRESS.search(text):
                 log.info(text)
-                said = said if text.startswith(REPEATS) and not said.startswith(ANNOUNCES) else text
+                said = said if text.startswith(REPEATS) and said and not said.startswith(ANNOUNCES) else text
     if process.returncode:
         raise RuntimeError(f"the pipeline ended with {process.returncode} ({said}); the worktree {place} is kept and taken up next time")
 

@@ -84,10 +84,19 @@ def mend(place: Path) -> None:
     Nothing is lost: results that dvc.lock does not name come back from DVC's run cache.
     """
     lock = place / ".dvc" / "tmp" / "rwlock"
-    if lock.is_file() and not lock.read_text().strip():
+    if lock.is_file() and not _json(lock):
         lock.unlink()
     if (place / "dvc.lock").is_file() and not _whole(place / "dvc.lock"):
         (place / "dvc.lock").unlink()
+
+
+def _json(lock: Path) -> bool:
+    """Whether it is JSON to its end."""
+    try:
+        json.loads(lock.read_text())
+    except ValueError:
+        return False
+    return True
 
 
 def _whole(lock: Path) -> bool:

@@ -136,7 +136,7 @@ def empty_lock(place: Path) -> None:
 def dead_lock(place: Path) -> None:
     (place / ".dvc/tmp").mkdir(parents=True, exist_ok=True)
     owner = {"pid": 2**22 - 1, "cmd": "dvc repro"}
-    (place / ".dvc/tmp/rwlock").write_text(json.dumps({str(place / "models/boigllm"): {"write": owner}}))
+    (place / ".dvc/tmp/rwlock").write_text(json.dumps({"write": {str(place / "models/boigllm"): owner}, "read": {}}))
 
 
 def index_lock(place: Path) -> None:

@@ -94,12 +94,15 @@ def test_a_run_that_failed_is_not_published(project: Path, monkeypatch: pytest.M
     assert published == [project] * (code == 0)
 
 
-def test_an_empty_lock_of_a_killed_dvc_is_repaired(project: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_lock_that_a_killed_dvc_left_empty_or_cut_off_is_repaired(project: Path, monkeypatch: pytest.MonkeyPatch):
     lock = project / ".dvc" / "tmp" / "rwlock"
     lock.parent.mkdir()
     lock.write_text("")
     shutil.copy(ROOT / "params.yaml", project / "params.yaml")
     assert repro._prepare(project, "") == project
+    assert not lock.exists()
+    lock.write_text('{"read": {"a.txt": [{"pi')
+    repro._prepare(project, "")
     assert not lock.exists()
     lock.write_text('{"read": {}}')
     repro._prepare(project, "")
