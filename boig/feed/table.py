@@ -47,7 +47,7 @@ def _frames(path: Path) -> Iterator[pd.DataFrame]:
         with pd.read_csv(path, dtype=str, keep_default_na=False, chunksize=_CHUNK_ROWS, encoding_errors="replace") as reader:
             yield from reader
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise ValueError(f"{path} is not a CSV table: {' '.join(str(error).split())}") from error
+        raise ValueError(f"{path} is not a CSV table: {' '.join(str(error).split())}; mend it, and land files whole") from error
 
 
 def _row(source: str, values: dict[str, object]) -> Row | Failed:
