@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 
 from boig.evaluation.formats import DASH, decimals
+from boig.evaluation.tables import SPLITS
 
 CHART = "docs/year.svg"
 _NUMBER = decimals(3)
@@ -40,7 +41,11 @@ def _challenger(row: Mapping) -> str:
 
 
 def _short(part: str) -> str:
-    return part.split(" KPI points")[0] + " KPI points" if " moves the " in part else f"{part.split(':')[0]} not proven better"
+    name = part.split(":")[0]
+    if " moves the " in part:
+        return part.split(" KPI points")[0] + " KPI points"
+    model, _, split = name.partition(" on ")
+    return f"{model} worse on {SPLITS[split]}" if split in SPLITS else f"{name} not proven better"
 
 
 def _correlation(found: Mapping | None) -> str:

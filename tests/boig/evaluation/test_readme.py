@@ -21,6 +21,7 @@ YEAR = {
             "version": 3,
             "champion": 2,
             "gate": "refused: judge: correlation +0.0 (-0.1 … +0.1) on 9 held-out posts; "
+            "judge on test_account: correlation -0.2 (-0.3 … -0.1); "
             "the word '#x' moves the reward by +20.0 KPI points, the champion's by +0.0; at most 10 more allowed (2 marks tried)",
             "knows": {"champion": KNOWN, "first": KNOWN},
         },
@@ -127,7 +128,10 @@ def test_the_year_says_who_was_asked_and_what_the_gate_said(folder):
     text = BLOCKS["year"][0]({"year": YEAR})
     assert "| 10 | version 1 | 0.500 (0.250 … 0.750) | 0.500 (0.250 … 0.750) | version 2: champion |" in text
     assert "| 11 | version 2 |" in text
-    assert "version 3: refused (judge not proven better, the word '#x' moves the reward by +20.0 KPI points) |" in text
+    assert (
+        "version 3: refused (judge not proven better, judge worse on unseen accounts, the word '#x' moves the reward by +20.0 KPI points) |"
+        in text
+    )
 
 
 def test_a_fault_that_was_not_survived_is_named():
