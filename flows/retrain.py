@@ -69,7 +69,8 @@ def retrain(settings: Retraining) -> State:
 def clear_away(root: Path, registry: Registry) -> None:
     """What killed retrainings have left: runs without an end, and worktrees whose generation is registered, to which nobody comes back."""
     tracking.end_dead(tracking.uri())
-    registered = {version.commit for version in registry.versions()}
+    # Where a generation's commit was made the root's own, a retraining that has not committed yet is at it too.
+    registered = {version.commit for version in registry.versions()} - {worktree.git(root, "rev-parse", "HEAD")}
     worktree.clear(root, lambda place: (place / ".git").exists() and worktree.git(place, "rev-parse", "HEAD") in registered)
 
 

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from boig.registry import AGAINST, FEED_NEWEST, FEED_POSTS, GATE, PROMOTED_AT, Version
+from boig.registry import AGAINST, COMMIT, FEED_NEWEST, FEED_POSTS, GATE, PROMOTED_AT, Version
 from boig.retraining.gate import Check, Verdict
 from flows import champion, land, landed, papers, retrain, worktree
 from flows.landed import Landed
@@ -220,3 +220,27 @@ def test_news_are_announced_once_until_a_retraining_has_seen_them(tmp_path: Path
     registry.known[2] = version(2, 1400)
     assert told(1600, 200) == "200 new posts: announced"
     assert events == [("boig.posts.landed", posts, new) for posts, new in ((1200, 200), (1400, 400), (1600, 200))]
+
+
+def test_worktrees_of_registered_generations_go_and_those_at_work_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    root = tmp_path / "project"
+    root.mkdir()
+    worktree.git(root, "init", "--quiet")
+
+    def commit(place: Path) -> str:
+        worktree.git(place, *worktree.AUTHOR, "commit", "--quiet", "--allow-empty", "-m", "one")
+        return worktree.git(place, "rev-parse", "HEAD")
+
+    merged = commit(root)  # a generation whose branch was merged: what begins now is at its commit
+    (root / worktree.FOLDER).mkdir()
+    places = {name: root / worktree.FOLDER / name for name in ("done", "begun", "unregistered")}
+    for place in places.values():
+        worktree.git(root, "worktree", "add", "--quiet", "--detach", str(place))
+    done, _ = (
+        commit(places["done"]),
+        worktree.git(places["unregistered"], *worktree.AUTHOR, "commit", "--quiet", "--allow-empty", "-m", "two"),
+    )
+    registry = FakeRegistry(version(1, **{COMMIT: merged}), version(2, **{COMMIT: done}))
+    retrain.clear_away(root, registry)  # type: ignore[arg-type]
+    assert {name for name, place in places.items() if place.exists()} == {"begun", "unregistered"}
