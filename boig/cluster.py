@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import time
 
 import ray
 from ray.exceptions import RayError
@@ -12,10 +13,10 @@ from boig.quiet import hush
 OBJECT_STORE_BYTES = 512 * 2**20
 """Of a local Ray. The default would take 30 % of the memory; batches of pictures need far less."""
 SPARE_CPUS = 2
-"""Slots beyond the real cores: Ray's readers and controllers want a CPU slot each but hardly compute.
+"""Slots beyond the real cores, for actors that wait more than they compute: BoigSD's ranks wait for the reward's, and those for them."""
 
-Without them two actors of one CPU each stall on a two-core machine, since no slot is left for the tasks that feed them.
-"""
+LAST_LINES_S = 0.2
+"""What a worker prints is on its way to this process for a tenth of a second."""
 
 STARTS = 5
 """Of a local Ray, before it is given up."""
@@ -65,6 +66,13 @@ def _start_local() -> None:
         log_to_driver=True,
         _node_ip_address="127.0.0.1",  # nothing of it is for other machines
     )
+
+
+def disconnect() -> None:
+    """Leave Ray; a local one ends. At the end of a process Ray would do so itself, but waits longer for its workers' last lines."""
+    if ray.is_initialized():
+        time.sleep(LAST_LINES_S)
+        ray.shutdown()
 
 
 def local_cpus() -> int:

@@ -13,7 +13,6 @@ QUIET = {
     "RAY_DEDUP_LOGS_SKIP_REGEX": "Failed to query Ray Train Controller actor state|has constructor arguments in the object store",
     "RAY_TRAIN_V2_ENABLED": "1",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # it sends what a worker prints to a logger too, which prints it once more
-    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "TRANSFORMERS_VERBOSITY": "error",  # else each worker says which of its image processors miss torchvision
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # one per worker and model
 }

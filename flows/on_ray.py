@@ -1,14 +1,14 @@
-"""What flows use to fan out on Ray: batches through an actor pool, a training over ranks, a pool of actors with futures.
+"""What flows use to fan out on Ray: batches through a pool of actors, the pool itself with futures, a training over ranks.
 
-Rows travel pickled, one batch per Ray row: any Python object may be in them, no schema is guessed from the first block, and the composition
-of batches depends on the rows alone, never on how Ray cuts its blocks. So equal rows give equal results for any number of workers.
+The composition of batches depends on the rows alone, so equal rows give equal results for any number of workers. Calls and answers travel
+pickled: arrays that Ray hands out itself cannot be written to, and keep their place in its store for as long as they live.
 """
 
-import logging
 import pickle
 import shutil
 import uuid
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ def map_batches(
     gpus_per_worker: float = 0,
     label: str,
 ) -> list[dict]:
-    """Send batches of rows through a pool of actors of Ray Data; the rows that come back are in the order of those that went in.
+    """Send batches of rows through a pool of actors; the rows that come back are in the order of those that went in.
 
     Args:
         rows: what to work on; any picklable values.
@@ -52,27 +52,15 @@ def map_batches(
     batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
     if not batches:
         return []
-    _connect(cpus_per_worker, gpus_per_worker)
-    _quiet_ray_data()
-    answers = (
-        ray.data.from_items([{"batch": pickle.dumps(batch, protocol=5)} for batch in batches], override_num_blocks=len(batches))
-        .map_batches(
-            _BatchWorker,
-            fn_constructor_args=(Sealed.of((worker, worker_args)),),
-            batch_size=1,
-            batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(size=min(workers, len(batches))),
-            num_cpus=cpus_per_worker,
-            num_gpus=gpus_per_worker,
-        )
-        .iter_rows()
-    )
-    result: list[dict] = []
-    with tqdm(total=len(rows), desc=label, unit="row", mininterval=1.0) as bar:
-        for batch, answer in zip(batches, answers, strict=True):
-            result.extend(value_of(pickle.loads(answer["answer"])))
-            bar.update(len(batch))
-    return result
+    answers: dict[int, list[dict]] = {}
+    with (
+        ActorPool(worker, worker_args, size=min(workers, len(batches)), cpus=cpus_per_worker, gpus=gpus_per_worker) as pool,
+        tqdm(total=len(rows), desc=label, unit="row", mininterval=1.0) as bar,
+    ):
+        for place, answer in pool.map(batches):
+            answers[place] = answer
+            bar.update(len(batches[place]))
+    return [row for place in range(len(batches)) for row in answers[place]]
 
 
 def train(
@@ -137,12 +125,15 @@ class Future:
         """Wait for the answer.
 
         Raises:
+            ConnectionError: the actor's process died each time that it was started again.
             Exception: what the actor raised, as itself.
         """
         try:
-            return ray.get(self._reference)
-        except ray.exceptions.RayTaskError as error:
-            raise cause_of(error) from None
+            return value_of(pickle.loads(ray.get(self._reference)))
+        except ray.exceptions.RayActorError as error:
+            told = str(error).strip().partition("\n")[0]
+            mend = "most often of memory: lower `batch_size` or `workers` of the stage in params.yaml"
+            raise ConnectionError(f"a worker on Ray has died {MAX_RESTARTS + 1} times ({told}); {mend}") from None
 
 
 class ActorPool:
@@ -159,7 +150,28 @@ class ActorPool:
         """Call `worker(*args)` on the next actor."""
         actor = self._actors[self._submitted % len(self._actors)]
         self._submitted += 1
-        return Future(actor.call.remote(*args))
+        return Future(actor.call.remote(pickle.dumps(args)))
+
+    def map(self, items: list) -> Iterator[tuple[int, Any]]:
+        """Call `worker(item)` for each item: (place of the item, answer), in the order of the answers.
+
+        An actor gets an item when it is free, so one that the cluster has no room for yet holds up none.
+
+        Raises:
+            Exception: what the worker raised, as itself.
+        """
+        left = deque(enumerate(items))
+        calls: dict[ray.ObjectRef, tuple[Any, int | None]] = {actor.ready.remote(): (actor, None) for actor in self._actors}
+        missing = len(items)
+        while missing:
+            [done], _ = ray.wait(list(calls))
+            actor, place = calls.pop(done)
+            if left:
+                following, item = left.popleft()
+                calls[actor.call.remote(pickle.dumps((item,)))] = actor, following
+            if place is not None:
+                missing -= 1
+                yield place, Future(done).result()
 
     def close(self) -> None:
         """End the actors."""
@@ -185,54 +197,32 @@ def _connect(cpus: float, gpus: float) -> None:
             )
 
 
-def _quiet_ray_data() -> None:
-    """Keep the order of batches, however long one takes; one progress bar, ours; warnings only."""
-    import ray.data
-
-    context = ray.data.DataContext.get_current()
-    context.execution_options.preserve_order = True
-    context.execution_no_progress_timeout_s = -1  # Ray gives up after half an hour otherwise; a batch of descriptions may take longer
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    context.issue_detectors_config.high_memory_detector_config.detection_time_interval_s = -1  # the pipeline's own peak is measured
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
-    for name in ("progress", "execution.resource_manager"):  # they warn that bars are off, and of every slow start
-        logging.getLogger(f"ray.data._internal.{name}").setLevel(logging.ERROR)
-
-
-class _BatchWorker:
-    """What Ray Data's actors run: unpickle a batch, call the worker, pickle its answer."""
-
-    def __init__(self, job: Sealed):
-        self._job = job
-        self._worker: Callable[[list[dict]], list[dict]] | None = None
-
-    def __call__(self, table: Any) -> dict:
-        try:
-            if self._worker is None:  # here, not in the constructor: so its exception too can travel as an answer
-                worker, arguments = self._job.open()
-                self._worker = worker(**arguments)
-            answers = [self._worker(pickle.loads(batch.as_py())) for batch in table["batch"]]
-        except Exception as error:  # noqa: BLE001 - raised again by the driver
-            answers = [Raised.of(error)]
-        return {"answer": [pickle.dumps(answer, protocol=5) for answer in answers]}
-
-
 class _Actor:
-    """What the actors of an `ActorPool` run."""
+    """What the actors of an `ActorPool` run. An exception is an answer: Ray would hide one of the constructor behind the actor's death."""
 
     def __init__(self, job: Sealed):
-        self._failure: Exception | None = None
+        self._worker: Callable[..., Any] | Raised
         try:
             worker, arguments = job.open()
             self._worker = worker(**arguments)
-        except Exception as error:  # noqa: BLE001 - raised by the first call: Ray would hide it behind the actor's death, and try again
-            self._failure = error
+        except Exception as error:  # noqa: BLE001 - raised again by the driver
+            self._worker = Raised.of(error)
 
-    def call(self, *args: Any) -> Any:
-        if self._failure is not None:
-            raise self._failure
-        return self._worker(*args)
+    def __repr__(self) -> str:
+        """Names the actor in Ray's logs."""
+        return type(self._worker).__name__
+
+    def ready(self) -> None:
+        """Answers once the actor has a place and is made."""
+
+    def call(self, arguments: bytes) -> bytes:
+        answer: Any = self._worker
+        if not isinstance(self._worker, Raised):
+            try:
+                answer = self._worker(*pickle.loads(arguments))
+            except Exception as error:  # noqa: BLE001 - raised again by the driver
+                answer = Raised.of(error)
+        return pickle.dumps(answer)
 
 
 def _run_rank(loop: dict) -> Any:

@@ -1,5 +1,6 @@
 """A stage as DVC runs it: `python -m flows.<stage>` loads its section, opens its MLflow run, calls its flow, writes its metrics."""
 
+import gc
 import hashlib
 import json
 import logging
@@ -10,33 +11,37 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from boig.params import load
 from boig.reporting import Reporter
 from boig.section import Section
 from flows.processes import alone, die_with_parent, orphaned
 from infra.closure import closure
-from infra.orchestrator import reaching_prefect
+from infra.orchestrator import beating, reaching_prefect
 
 if TYPE_CHECKING:
+    from prefect import Flow
+
     from boig.tracking import Run
 
-Flow = Callable[..., Any]
-"""A Prefect flow: its section and a reporter in; metrics out, and under "made" a line that says what was made and where."""
 USER_MISTAKES = (ValueError, FileNotFoundError, NotADirectoryError, PermissionError, ConnectionError)
 """Shown as one line; everything else is our mistake and shows its traceback."""
 PREFECT_START_S = 300
 """A flow without `PREFECT_API_URL` starts a temporary server, which takes up to half a minute on a busy machine."""
 
 
-def run_stage(name: str, flow: Flow) -> int:
+def run_stage(name: str, flow: "Flow") -> int:
     """Run one stage; the exit code.
 
     Metrics go to `metrics/<name>.json`, all at once and only when the flow has ended well. One process at a time runs a stage in a folder:
     a killed one may need a while to end, and both would take up, and clear away, the same progress.
+
+    Args:
+        name: the stage.
+        flow: takes the section and a reporter; gives metrics, and under "made" a line that says what was made and where.
     """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: the run is closed, nothing is half-written
@@ -53,9 +58,11 @@ def run_stage(name: str, flow: Flow) -> int:
     except OSError as error:  # of the lock alone: what the stage itself meets, it has told
         print(f"{name}: scratch/ cannot be written here ({error}); it must be a folder of yours with room in it", file=sys.stderr)
         return 1
+    finally:
+        _leave()
 
 
-def _run_alone(name: str, flow: Flow) -> int:
+def _run_alone(name: str, flow: "Flow") -> int:
     begun = time.perf_counter()
     run: Run | None = None
     try:
@@ -141,13 +148,15 @@ def flat(content: dict, prefix: str = "") -> Iterator[tuple[str, float]]:
             yield f"{prefix}{key}", float(value)
 
 
-def _in_prefect(flow: Flow, section: Section, report: Reporter) -> tuple[dict, str]:
+def _in_prefect(flow: "Flow", section: Section, report: Reporter) -> tuple[dict, str]:
     """Call the flow: its metrics and the id of its run.
 
     Prefect's own log keeps everything; the terminal gets its warnings, without tracebacks.
     """
     from prefect.logging.configuration import setup_logging
     from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
         PREFECT_SERVER_ANALYTICS_ENABLED,
         PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS,
         temporary_settings,
@@ -158,7 +167,9 @@ def _in_prefect(flow: Flow, section: Section, report: Reporter) -> tuple[dict, s
         for handler in logging.getLogger(name).handlers:
             handler.addFilter(_worth_showing)
     ours = {PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: PREFECT_START_S, PREFECT_SERVER_ANALYTICS_ENABLED: False}
-    with temporary_settings(set_defaults=ours), reaching_prefect():
+    if (every_s := PREFECT_FLOWS_HEARTBEAT_FREQUENCY.value()) and PREFECT_API_URL.value():  # a server of this run's own ends with it
+        flow = beating(flow, every_s)
+    with temporary_settings(updates={PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}, set_defaults=ours), reaching_prefect():
         state = flow(section, report, return_state=True)
     return state.result(), str(state.state_details.flow_run_id or "")
 
@@ -168,6 +179,13 @@ def _worth_showing(record: logging.LogRecord) -> bool:
     if not record.name.startswith("prefect"):
         return True
     return record.levelno >= logging.WARNING and record.exc_info is None and "Finished in state" not in record.getMessage()
+
+
+def _leave() -> None:
+    """Have the process end at once: else Ray waits for last lines, and Python collects a million objects of imports among each other."""
+    if "boig.cluster" in sys.modules:
+        sys.modules["boig.cluster"].disconnect()
+    gc.freeze()
 
 
 def _end_failed(run: "Run | None") -> None:

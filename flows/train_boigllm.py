@@ -1,4 +1,4 @@
-"""`python -m flows.train_boigllm`: BoigLLM on Ray Train, its descriptions of held-out posts on Ray Data, and its metrics."""
+"""`python -m flows.train_boigllm`: BoigLLM on Ray Train, its descriptions of held-out posts by a pool of actors, and its metrics."""
 
 from pathlib import Path
 

@@ -16,13 +16,12 @@ from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectAlreadyExists
 
-from infra.orchestrator import reaching_prefect
+from infra.orchestrator import BEAT, reaching_prefect
 
 FILE = Path(__file__).with_name("prefect.yaml")
 ZOMBIES = "boig: runs whose process is gone"
 SILENT = timedelta(seconds=120)
 """Without a heartbeat; the worker's environment asks for one every 30 seconds."""
-BEAT = "prefect.flow-run.heartbeat"
 ENDS = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")}
 
 

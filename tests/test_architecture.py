@@ -151,9 +151,9 @@ def test_modules_and_public_names_are_explained(path: Path):
 
 @pytest.mark.parametrize("path", CODE, ids=str)
 def test_importing_calls_nothing(path: Path):
-    """At module level nothing is called for its effect; but the commands set what Ray and Transformers read as they are imported."""
+    """At module level nothing is called for its effect; but the commands set what imports read, and what they cost."""
     for node in ast.parse((ROOT / path).read_text()).body:
-        if path == Path("flows/__init__.py") and ast.unparse(node) == "hush()":
+        if path == Path("flows/__init__.py") and ast.unparse(node).partition("(")[0] in ("hush", "gc.set_threshold"):
             continue
         if isinstance(node, ast.Expr) and not isinstance(node.value, ast.Constant):
             pytest.fail(f"{path}:{node.lineno} does something on import: {ast.unparse(node)[:80]}")

@@ -29,6 +29,28 @@ class Sleeper:
         return rows
 
 
+class Mortal:
+    """Dies of `number`: once, which it marks by a file, or each time where there is no mark."""
+
+    def __init__(self, number: int, mark: str | None):
+        self.number, self.mark = number, mark
+
+    def __call__(self, rows: list[dict]) -> list[dict]:
+        if any(row["number"] == self.number for row in rows) and not (self.mark and os.path.exists(self.mark)):
+            if self.mark:
+                open(self.mark, "w").close()
+            os._exit(1)
+        return rows
+
+
+class Talker:
+    """Prints before it answers."""
+
+    def __call__(self, rows: list[dict]) -> list[dict]:
+        print("last words", flush=True)
+        return rows
+
+
 class Counting:
     """A stand-in reporter that survives pickling."""
 

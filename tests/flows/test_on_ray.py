@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from boig.cluster import disconnect, local_cpus
 from flows.on_ray import ActorPool, map_batches, train
 
 pytestmark = pytest.mark.slow
@@ -42,12 +43,37 @@ def test_rows_come_back_in_order_whatever_they_hold_and_however_many_workers_the
         assert one == two
 
 
-def test_a_batch_may_take_longer_than_ray_waits_for_progress(workers, monkeypatch: pytest.MonkeyPatch):
-    import ray.data
+def test_a_worker_for_which_the_cluster_has_no_room_holds_up_no_batch(workers):
+    rows = [{"number": i} for i in range(6)]
+    many = local_cpus() + 1
+    found = map_batches(rows, workers.Sleeper, {"seconds": 0.2}, batch_size=1, workers=many, cpus_per_worker=1, label="rows")
+    assert found == rows
 
-    monkeypatch.setattr(ray.data.DataContext.get_current(), "execution_no_progress_timeout_s", 2)
-    found = map_batches([{"number": 1}], workers.Sleeper, {"seconds": 8}, batch_size=1, workers=1, cpus_per_worker=1, label="rows")
-    assert found == [{"number": 1}]
+
+def test_a_batch_is_done_again_where_its_process_died(workers, tmp_path: Path):
+    rows = [{"number": i} for i in range(4)]
+    once = {"number": 2, "mark": str(tmp_path / "died")}
+    assert map_batches(rows, workers.Mortal, once, batch_size=1, workers=2, cpus_per_worker=1, label="rows") == rows
+    assert (tmp_path / "died").exists()
+
+
+def test_a_batch_that_kills_each_process_is_given_up(workers, tmp_path: Path):
+    always = {"number": 0, "mark": None}
+    with pytest.raises(ConnectionError, match="a worker on Ray has died 4 times"):
+        map_batches([{"number": 0}], workers.Mortal, always, batch_size=1, workers=1, cpus_per_worker=1, label="rows")
+
+
+def test_arrays_that_come_back_can_be_written_to(workers):
+    rows = [{"number": 1, "picture": np.zeros((300, 300, 3), np.uint8)}]
+    [row] = map_batches(rows, workers.Doubler, {"factor": 1}, batch_size=1, workers=1, cpus_per_worker=1, label="rows")
+    row["picture"][0, 0] = 1
+
+
+def test_what_a_worker_prints_last_is_seen(workers, capfd: pytest.CaptureFixture):
+    assert map_batches([{"number": 1}], workers.Talker, {}, batch_size=1, workers=1, cpus_per_worker=1, label="rows")
+    disconnect()
+    assert "(Talker pid=" in (said := capfd.readouterr().out)
+    assert "last words" in said
 
 
 def test_no_rows_cost_nothing(workers):
