@@ -25,7 +25,7 @@ def ingest_feed(section: Ingest) -> dict:
     found = map_batches(
         [{"picture": name} for name in picture_keys(intake.rows)],
         tasks.PictureReader,
-        {"root": str(feed_root(Path(section.feed)).resolve()), "limits": section.picture, "fetch": section.fetch},
+        {"root": str(feed_root(Path(section.feed))), "limits": section.picture, "fetch": section.fetch},
         batch_size=section.batch_size,
         workers=section.resources.workers,
         cpus_per_worker=section.resources.cpus,

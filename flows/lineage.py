@@ -34,9 +34,9 @@ def open_stage(name: str, section: Section) -> tracking.Run:
     run = open_pipeline().child(name, {"dvc.stage": name, "cached": "false", **code_tags()})
     run.params(dict(dotted(section.model_dump(mode="json"), f"{name}.")))
     written = {out["path"]: out.get("md5", "") for stage in read_lock().values() for out in stage.get("outs", [])}
-    read_by = {path: written[path] for path in declared_deps(name) if written.get(path)}
-    run.tags({_tag("dep", path): md5 for path, md5 in read_by.items()})
-    run.inputs(read_by)
+    digests = {path: written[path] for path in declared_deps(name) if written.get(path)}
+    run.tags({_tag("dep", path): md5 for path, md5 in digests.items()})
+    run.inputs(digests)
     return run
 
 
@@ -127,6 +127,13 @@ def declared_deps(name: str, root: Path = Path(".")) -> list[str]:
     params = dict(dotted(read(root / "params.yaml")))
     deps = yaml.safe_load((root / "dvc.yaml").read_text())["stages"].get(name, {}).get("deps", [])
     return [re.sub(r"\$\{([\w.]+)\}", lambda match: str(params.get(match[1], match[0])), dep) for dep in deps]
+
+
+def read_by(name: str, section: Section) -> list[str]:
+    """Files and folders that a stage reads, its code apart: deps, and models of the workspace that its section names by path."""
+    found = [path for path in declared_deps(name) if not path.endswith(".py")]
+    named = {str(value) for _, value in dotted(section.model_dump(mode="json"))} - set(found)
+    return found + sorted(path for path in named if "/" in path and not path.startswith(("/", "..")) and Path(path).exists())
 
 
 def _tag(kind: str, path: str) -> str:

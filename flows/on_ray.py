@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from boig.cluster import connect
 from boig.reporting import Reporter
+from flows import handover
 from flows.parcels import Raised, Sealed, cause_of, value_of
 
 MAX_RESTARTS = 3
@@ -60,6 +61,7 @@ def map_batches(
         for place, answer in pool.map(batches):
             answers[place] = answer
             bar.update(len(batches[place]))
+    handover.collect()
     return [row for place in range(len(batches)) for row in answers[place]]
 
 
@@ -108,7 +110,9 @@ def train(
         ),
     )
     try:
-        return value_of(trainer.fit().return_value)
+        answer = value_of(trainer.fit().return_value)
+        handover.collect()
+        return answer
     except WorkerGroupError as error:
         raise cause_of(next(iter(error.worker_failures.values()), error)) from None
     finally:
@@ -201,6 +205,7 @@ class _Actor:
     """What the actors of an `ActorPool` run. An exception is an answer: Ray would hide one of the constructor behind the actor's death."""
 
     def __init__(self, job: Sealed):
+        self._job = job
         self._worker: Callable[..., Any] | Raised
         try:
             worker, arguments = job.open()
@@ -220,6 +225,7 @@ class _Actor:
         if not isinstance(self._worker, Raised):
             try:
                 answer = self._worker(*pickle.loads(arguments))
+                self._job.deliver()
             except Exception as error:  # noqa: BLE001 - raised again by the driver
                 answer = Raised.of(error)
         return pickle.dumps(answer)
@@ -232,7 +238,8 @@ def _run_rank(loop: dict) -> Any:
     config: dict = {}
     try:
         fn, config = loop["job"].open()
-        return fn(config)
+        with handover.pushing(loop["job"].handover):
+            return fn(config)
     except Exception as error:
         if get_context().get_world_size() > 1:
             raise  # the other ranks wait in a collective: only a failed rank ends the group

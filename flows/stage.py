@@ -67,10 +67,11 @@ def _run_alone(name: str, flow: "Flow") -> int:
     run: Run | None = None
     try:
         section = load(name)
-        from flows import lineage  # MLflow takes seconds to import: not before the section is known to be right
+        from flows import handover, lineage  # MLflow takes seconds to import: not before the section is known to be right
 
         run = lineage.open_stage(name, section)
-        answer, flow_run_id = _in_prefect(flow, section, run)
+        with handover.stage(name, lineage.read_by(name, section)):
+            answer, flow_run_id = _in_prefect(flow, section, run)
         metrics = dict(answer)
         made = metrics.pop("made", f"metrics/{name}.json")
         write_json(Path("metrics") / f"{name}.json", metrics)

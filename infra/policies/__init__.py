@@ -10,8 +10,9 @@ from string import Template
 
 import typer
 
-COMPONENTS = ("pipeline", "mlflow", "reader")
-"""`pipeline`: DVC and what runs publish. `mlflow`: the tracking server's artifacts. `reader`: a person who pulls and looks."""
+COMPONENTS = ("pipeline", "mlflow", "reader", "ray_worker")
+"""`pipeline`: DVC and what runs publish. `mlflow`: the tracking server's artifacts. `reader`: a person who pulls and looks. `ray_worker`: a
+node of Ray that shares no file system with the driver (`BOIG_HANDOVER=s3`, where `BOIG_S3_URL` is a bucket without a prefix)."""
 FOLDER = Path(__file__).parent
 
 

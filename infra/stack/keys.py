@@ -50,9 +50,13 @@ def ensure(folder: Path) -> Keys:
     if path.stat().st_mode & 0o077:
         raise PermissionError(f"{path} can be read by others; `chmod 600 {path}`")
     try:
-        return Keys.model_validate_json(path.read_text())
+        keys = Keys.model_validate_json(path.read_text())
     except ValueError:
         raise ValueError(f"{path} is damaged; restore it, or move {folder} away to start anew") from None
+    if new := {name: pair for name, pair in made().s3.items() if name not in keys.s3}:  # of components that came with an upgrade
+        keys = keys.model_copy(update={"s3": keys.s3 | new})
+        write_private(path, keys.model_dump_json(indent=1))
+    return keys
 
 
 def write_private(path: Path, text: str) -> None:

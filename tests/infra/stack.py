@@ -19,7 +19,7 @@ from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from infra.stack import keys, launch, services, settings
 from infra.stack.settings import Stack
-from tests.infra.conftest import free_port
+from tests.conftest import free_port
 
 ROOT = Path(__file__).parents[2]
 

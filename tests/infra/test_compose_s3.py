@@ -14,8 +14,8 @@ from botocore.config import Config
 
 from infra.stack import keys as stack_keys
 from infra.stack import settings, weed
+from tests.conftest import free_port, wait_for
 from tests.infra.compose_file import SERVICES, keys_of
-from tests.infra.conftest import free_port, wait_for
 from tests.infra.stack import allowed, http
 
 

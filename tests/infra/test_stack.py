@@ -1,6 +1,8 @@
 """The local stack, for real: started, used, killed part by part, stopped and started again."""
 
+import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -18,7 +20,7 @@ from infra import deploy, doctor
 from infra.compose.prepare import Users
 from infra.stack import health, keys, launch, services, settings, supervisor
 from infra.stack.settings import Stack
-from tests.infra.conftest import free_port
+from tests.conftest import free_port
 from tests.infra.stack import BACK_S, ROOT, allowed, ask, client, deployed, ended, http, listening, run, write_settings
 
 
@@ -129,6 +131,8 @@ class TestDoors:
             ("reader", "dvc", {"get", "list"}),
             ("reader", "boig", {"get", "list"}),
             ("reader", "mlflow", set()),
+            ("ray_worker", "boig", set()),
+            ("ray_worker", "dvc", set()),
         ],
     )
     def test_each_component_may_do_its_own_and_no_more(self, component: str, bucket: str, may: set[str], stack: Stack) -> None:
@@ -143,6 +147,21 @@ class TestDoors:
             "drop": lambda: ours.delete_bucket(Bucket=bucket),
         }
         assert {name for name, call in asked.items() if allowed(call)} == may
+
+    def test_a_ray_worker_may_hand_over_and_no_more(self, stack: Stack) -> None:
+        found = keys.ensure(stack.folder)
+        ours, admin = (client(stack, *found.s3[name]) for name in ("ray_worker", "admin"))
+        admin.put_object(Bucket="boig", Key="runs/probe", Body=b"x")
+        asked = {
+            "put": lambda: ours.put_object(Bucket="boig", Key="handover/probe", Body=b"x"),
+            "put once": lambda: ours.put_object(Bucket="boig", Key=f"handover/{secrets.token_hex(4)}", Body=b"x", IfNoneMatch="*"),
+            "get": lambda: ours.get_object(Bucket="boig", Key="handover/probe"),
+            "list": lambda: ours.list_objects_v2(Bucket="boig", Prefix="handover/20261127/log/"),
+            "delete": lambda: ours.delete_object(Bucket="boig", Key="handover/probe"),
+            "list runs": lambda: ours.list_objects_v2(Bucket="boig", Prefix="runs/"),
+            "get a run": lambda: ours.get_object(Bucket="boig", Key="runs/probe"),
+        }
+        assert {name for name, call in asked.items() if allowed(call)} == {"put", "put once", "get", "list"}
 
     @pytest.mark.parametrize(
         ("port", "call"),
@@ -233,6 +252,17 @@ def test_wrong_settings_are_one_line(change: dict, told: str, tmp_path: Path) ->
     assert done.returncode == 1
     assert told in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_component_that_came_with_an_upgrade_gets_a_key_and_the_others_keep_theirs(tmp_path: Path) -> None:
+    first = keys.ensure(tmp_path)
+    path = tmp_path / keys.FILE
+    path.write_text(json.dumps(dict(old := json.loads(path.read_text()), s3={k: v for k, v in old["s3"].items() if k != "ray_worker"})))
+    now = keys.ensure(tmp_path)
+    assert now == keys.ensure(tmp_path)
+    assert now.s3["ray_worker"] != first.s3["ray_worker"]
+    assert now.model_copy(update={"s3": first.s3}) == first
+    assert path.stat().st_mode & 0o077 == 0
 
 
 def test_keys_are_made_once_and_for_their_owner_alone(tmp_path: Path) -> None:
