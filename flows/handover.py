@@ -2,8 +2,8 @@
 
 Workers on Ray read and write the driver's files by paths relative to the workspace. Nodes that mount it need nothing of this. With
 `BOIG_HANDOVER=s3` a worker that does not see the workspace has a folder of its own, and driver and workers follow one log under
-`BOIG_S3_URL`: each entry names changed files by the hash of their content, and is written once, under the next number (`If-None-Match`).
-So a change, say of a checkpoint, is seen whole or not at all, and who writes has read what others wrote before.
+`BOIG_S3_URL`: each entry says in which object the content of changed files is, and is written once, under the next number
+(`If-None-Match`). So a change, say of a checkpoint, is seen whole or not at all, and who writes has read what others wrote before.
 """
 
 import hashlib
@@ -89,9 +89,9 @@ class Handover:
                     log.fetch(key, Path(place, "entry"))
                     changes |= json.loads(Path(place, "entry").read_text())
                 self._seen = number
-        for name, digest in changes.items():
+        for name, thing in changes.items():
             if wanted(name):
-                self._take(name, digest)
+                self._take(name, thing)
             else:
                 self._known[name] = UNKNOWN
 
@@ -129,24 +129,25 @@ class Handover:
         while not log.put_once(f"{self._seen + 1:09d}.json", files):  # another was first: its change comes before ours
             self.pull(lambda name: name not in files)
         self._seen += 1
-        for name, digest in files.items():
-            if digest is None:
+        for name, thing in files.items():
+            if thing is None:
                 self._known.pop(name, None)
             else:
                 self._known[name] = now[name]
         return True
 
     def _send(self, name: str) -> str:
-        digest = _digest(self.root / name)
+        """Name of the object: the hash of its content, and something of its own, since the file may change on the way."""
+        thing = f"{_digest(self.root / name)}-{secrets.token_hex(4)}"
         store = _store(f"{self.url}/objects")
-        store.send(self.root / name, store.key(digest))
-        return digest
+        store.send(self.root / name, store.key(thing))
+        return thing
 
-    def _take(self, name: str, digest: str | None) -> None:
+    def _take(self, name: str, thing: str | None) -> None:
         path = self.root / name
         if not path.resolve().is_relative_to(self.root.resolve()):
             raise ValueError(f"the log {self.url} names {name!r}, which would be outside of {self.root}; remove it from the bucket")
-        if digest is None:
+        if thing is None:
             path.unlink(missing_ok=True)
             self._known.pop(name, None)
             return
@@ -154,11 +155,9 @@ class Handover:
         draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         store = _store(f"{self.url}/objects")
         try:
-            store.fetch(store.key(digest), draft)
-            if _digest(draft) != digest:
-                raise ConnectionError(
-                    f"{self.url}: {name} has other content than what was handed over; remove that address, and start anew"
-                )
+            store.fetch(store.key(thing), draft)
+            if _digest(draft) != thing.partition("-")[0]:
+                raise ConnectionError(f"{self.url}: {name} has other content than was handed over; remove that address, and start anew")
             os.replace(draft, path)
         finally:
             draft.unlink(missing_ok=True)

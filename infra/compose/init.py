@@ -35,6 +35,7 @@ DEFAULTS = {
     "BOIG_MLFLOW_URL": "http://mlflow:5000",
     "BOIG_S3_ENDPOINT": "http://s3:8333",
     "BOIG_RAY_ADDRESS": "",
+    "BOIG_HANDOVER": "",
     "BOIG_WORKER_MEMORY": "8g",
 }
 

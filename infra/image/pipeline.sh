@@ -2,9 +2,8 @@
 # The pipeline as a job on a cluster: [PROFILE=paper] [STAGE=train_boigllm] infra/image/pipeline.sh, on Ray's head.
 #
 # This is the driver. DVC and the flows run here, as processes of the head and never as Ray tasks; what is heavy goes from here to workers.
-# The workspace lies on the volume that all nodes mount at the same path, since workers read and write the driver's files by path
-# (flows/parcels.py). Each commit of the image has a folder of its own there, in which a run that was cut off goes on. What must outlive the
-# volume goes to S3: DVC's cache and run cache, also those of a run that fails, and what flows.repro publishes.
+# The workspace is the head's, or with BOIG_HANDOVER=files on a volume that all nodes mount at the same path (flows/handover.py). Each commit
+# of the image has a folder of its own there, in which a run that was cut off goes on. What must outlive the volume goes to S3: DVC's cache and run cache, also those of a run that fails, and what flows.repro publishes.
 set -euo pipefail
 : "${BOIG_S3_URL:?must name the store, s3://bucket/prefix: nothing else outlives the cluster}"
 : "${MLFLOW_TRACKING_URI:?must name a server: workers of other nodes report to it too}"

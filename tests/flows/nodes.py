@@ -46,6 +46,10 @@ class Nodes:
         """A new node for the one that was killed."""
         self._process.submit(_do, "mend").result()
 
+    def sees(self, path: Path) -> bool:
+        """Whether nodes have a file."""
+        return self._process.submit(os.path.exists, path).result()
+
     def close(self) -> None:
         """End all nodes."""
         self._process.submit(_do, "close").result()

@@ -188,16 +188,16 @@ def test_what_is_swapped_while_it_is_looked_at_is_left_for_the_next_time(bucket:
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/outside"])
 def test_a_log_cannot_name_what_is_outside(name: str, bucket: Bucket, tmp_path: Path):
-    bucket.objects["s3://b/log/log/000000001.json"] = json.dumps({name: "0" * 64}).encode()
-    bucket.objects["s3://b/log/objects/" + "0" * 64] = b""
+    bucket.objects["s3://b/log/log/000000001.json"] = json.dumps({name: "0" * 64 + "-1"}).encode()
+    bucket.objects["s3://b/log/objects/" + "0" * 64 + "-1"] = b""
     with pytest.raises(ValueError, match="outside of"):
         end(tmp_path / "end").pull()
     assert not (tmp_path / "outside").exists()
 
 
 def test_other_content_than_was_handed_over_is_refused(bucket: Bucket, tmp_path: Path):
-    bucket.objects["s3://b/log/log/000000001.json"] = json.dumps({"scratch/s/a": "0" * 64}).encode()
-    bucket.objects["s3://b/log/objects/" + "0" * 64] = b"something else"
+    bucket.objects["s3://b/log/log/000000001.json"] = json.dumps({"scratch/s/a": "0" * 64 + "-1"}).encode()
+    bucket.objects["s3://b/log/objects/" + "0" * 64 + "-1"] = b"something else"
     with pytest.raises(ConnectionError, match="other content than was handed over"):
         end(tmp_path).pull()
     assert not written(tmp_path), "half a file is no file"

@@ -237,6 +237,7 @@ def test_nodes_that_share_no_files_and_die_cost_time_and_nothing_else(project: P
     before, took, stages = made_by(project), seconds(project), ("verbalize", "align_boigsd")
     killed: list[bool] = []
     cluster, told = apart
+    assert not cluster.sees(project / "params.yaml")
     forget(project, SECTIONS)
     running = started(project, told)
     for stage in stages:

@@ -93,7 +93,7 @@ class Claim(Part):
 
 
 class EmptyDir(Part):
-    medium: Literal["Memory", ""]
+    medium: Literal["Memory", ""] = ""
     sizeLimit: str
 
 
@@ -196,7 +196,7 @@ class Storage(Part):
 
 
 class ClaimSpec(Part):
-    accessModes: list[Literal["ReadWriteMany"]]
+    accessModes: list[Literal["ReadWriteOnce", "ReadWriteMany"]]
     storageClassName: str
     resources: Storage
 

@@ -18,6 +18,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 from boig.cluster import SPARE_CPUS
 from boig.params import SECTIONS, read
 from flows import workspace
+from flows.handover import SETTING
 from tests.infra.kuberay import PersistentVolumeClaim, RayCluster, RayJob
 
 ROOT = Path(__file__).parents[2]
@@ -101,6 +102,10 @@ class TestAws:
         for name in ("head_start_ray_commands", "worker_start_ray_commands"):
             assert aws()[name][-1].startswith("unset OMP_NUM_THREADS; ray start")
 
+    def test_what_crosses_nodes_goes_by_s3_and_workers_find_the_code(self):
+        assert f"--env {SETTING}=s3" in aws()["docker"]["head_run_options"]
+        assert f"--env PYTHONPATH={instructions('WORKDIR')[0]}" in aws()["docker"]["run_options"]
+
     def test_the_workspace_is_where_the_pipeline_looks(self):
         assert "--volume /mnt/boig:/workspace" in aws()["docker"]["run_options"]
         assert "BOIG_WORKSPACE:-/workspace" in (IMAGE / "pipeline.sh").read_text()
@@ -138,19 +143,30 @@ class TestKubeRay:
             assert pod["securityContext"]["runAsUser"] == user_and_home()[0]
         assert cluster["autoscalerOptions"]["resources"]["requests"] == cluster["autoscalerOptions"]["resources"]["limits"]
 
-    def test_workers_hold_no_keys_of_s3(self):
+    def test_workers_have_keys_for_what_is_handed_over_alone(self):
         cluster = load(KUBERAY / "raycluster.yaml")["spec"]
         for group in cluster["workerGroupSpecs"]:
             pod = group["template"]["spec"]
-            assert [source["secretRef"]["name"] for source in pod["containers"][0]["envFrom"]] == ["boig-mlflow"]
+            secrets = [source["secretRef"]["name"] for source in pod["containers"][0]["envFrom"]]
+            assert secrets == ["boig-mlflow", "boig-s3-worker"]
             assert pod["automountServiceAccountToken"] is False
 
-    def test_all_nodes_have_the_workspace_and_shared_memory(self):
+    def test_the_head_has_the_workspace_and_all_have_shared_memory(self):
         cluster, claim = load(KUBERAY / "raycluster.yaml")["spec"], load(KUBERAY / "workspace.yaml")["metadata"]["name"]
-        for group in [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]:
+        head = cluster["headGroupSpec"]
+        for group in [head, *cluster["workerGroupSpecs"]]:
             pod = group["template"]["spec"]
             assert {mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]} == {"/workspace", "/dev/shm"}
-            assert {v["persistentVolumeClaim"]["claimName"] for v in pod["volumes"] if "persistentVolumeClaim" in v} == {claim}
+            claims = {v["persistentVolumeClaim"]["claimName"] for v in pod["volumes"] if "persistentVolumeClaim" in v}
+            assert claims == ({claim} if group is head else set())
+
+    def test_what_crosses_nodes_goes_by_s3_and_workers_find_the_code(self):
+        cluster = load(KUBERAY / "raycluster.yaml")["spec"]
+        head, *workers = [
+            group["template"]["spec"]["containers"][0]["env"] for group in [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+        ]
+        assert {"name": SETTING, "value": "s3"} in head
+        assert all({"name": "PYTHONPATH", "value": instructions("WORKDIR")[0]} in env for env in workers)
 
     def test_gpus_are_on_spot(self):
         gpu = next(g for g in load(KUBERAY / "raycluster.yaml")["spec"]["workerGroupSpecs"] if g["groupName"] == "gpu")
