@@ -1,6 +1,6 @@
 """What a stage costs beside its own work: seven stages that do nothing, run as the pipeline runs its own.
 
-    make stack && . .stack/env && python -m bench.orchestration      # two minutes on two cores; writes bench/results/orchestration.json
+    make stack && . .stack/env && python -m bench.orchestration      # 90 s on two cores; writes bench/results/orchestration.json
 
 Each stage is what every stage is: DVC runs it, it loads its section, opens its MLflow run, calls a Prefect flow, which sends a row through
 an actor on Ray, and writes its metrics. The servers are those of the environment. What a stage's own libraries take to be imported is left

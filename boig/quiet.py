@@ -1,4 +1,4 @@
-"""What Ray and Transformers are told by the environment, so that a stage prints its own words. Nothing imported: they read it on import."""
+"""What libraries are told by the environment, so that a stage prints its own words. Nothing imported: they read it on import."""
 
 import os
 
@@ -13,6 +13,7 @@ QUIET = {
     "RAY_DEDUP_LOGS_SKIP_REGEX": "Failed to query Ray Train Controller actor state|has constructor arguments in the object store",
     "RAY_TRAIN_V2_ENABLED": "1",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # it sends what a worker prints to a logger too, which prints it once more
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # else 180, and a run that is silent for 120 is taken for dead (infra/deploy.py)
     "TRANSFORMERS_VERBOSITY": "error",  # else each worker says which of its image processors miss torchvision
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # one per worker and model
 }

@@ -8,7 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from boig.quiet import QUIET
 from flows import services
+from infra.deploy import SILENT
 from infra.orchestrator import BEAT
 from tests.flows.test_stage import ROOT, place, store  # noqa: F401 - fixtures
 
@@ -39,6 +41,10 @@ def events_of_newest_run(api: str, until: str) -> list[str]:
         runs = [event["resource"]["prefect.resource.id"] for event in events]
         told = [event["event"] for event, run in zip(events, runs, strict=True) if run == runs[0]][::-1]
     return told
+
+
+def test_a_run_that_lives_is_not_taken_for_dead():
+    assert 2 * int(QUIET["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"]) < SILENT.total_seconds()
 
 
 @pytest.mark.slow
