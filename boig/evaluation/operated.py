@@ -1,4 +1,4 @@
-"""What is told in Markdown of retraining: the simulated year (`make year`) and the injected faults (`make faults`)."""
+"""What is told in Markdown of operating it: the simulated year (`make year`), the injected faults (`make faults`), what a stage costs."""
 
 from collections.abc import Mapping
 from itertools import pairwise
@@ -29,6 +29,17 @@ def faults(metrics: Mapping[str, Mapping]) -> str:
     lost = [name for name, one in found["by_fault"].items() if not one["survived"]]
     told = f"{found['survived']} of {found['faults']} injected faults survived" + (f", not: {', '.join(lost)}" if lost else "")
     return f"{told}; runs without a clear end: {found['runs_without_end']}.\n"
+
+
+def orchestration(results: Mapping[str, Mapping]) -> str:
+    """What is not a stage's own work, and what the idle stack takes."""
+    found = results["orchestration"]
+    each = [seconds / found["stages"] for seconds in found["runs_s"]]
+    return (
+        f"Beside its own work a stage takes {found['seconds_per_stage']:.1f} s on the local stack ({min(each):.1f} … {max(each):.1f} in "
+        f"{len(each)} runs of {found['stages']} stages), {found['seconds_per_stage_dvc_alone']:.1f} s of it DVC alone; `dvc repro` with "
+        f"nothing to do {found['noop_s']:.1f} s. The stack at rest has {found['idle_stack_mb'] / 1000:.2f} GB resident in all.\n"
+    )
 
 
 def _challenger(row: Mapping) -> str:

@@ -102,9 +102,12 @@ BLOCKS: dict[str, tuple[Callable[[Mapping[str, Mapping]], str], tuple[str, ...]]
     "grid": (_grid, ()),
     "year": (operated.year, ("year",)),
     "faults": (operated.faults, ("faults",)),
+    "orchestration": (operated.orchestration, ("orchestration",)),
 }
-"""Block name → how it is written, and the metrics files it needs. Those of `_PROFILES` read metrics/<name>/, all others metrics/."""
+"""Block name → how it is written, and the files it needs: of metrics/<name>/ for `_PROFILES`, of bench/results/ for `_BENCHMARKS`, else of
+metrics/."""
 _PROFILES = ("arena", "eoig", "smollm2", "year")
+_BENCHMARKS = ("orchestration",)
 
 
 def fill(text: str, metrics: Path) -> str:
@@ -124,7 +127,7 @@ def fill(text: str, metrics: Path) -> str:
         if name not in BLOCKS:
             raise ValueError(f"block {name!r} is unknown; use one of {', '.join(BLOCKS)}")
         write, needs = BLOCKS[name]
-        folder = metrics / name if name in _PROFILES else metrics
+        folder = metrics.parent / "bench" / "results" if name in _BENCHMARKS else metrics / name if name in _PROFILES else metrics
         return found[1] + write({stage: _load(folder / f"{stage}.json") for stage in needs}) + found[4]
 
     return _BLOCK.sub(body, text)

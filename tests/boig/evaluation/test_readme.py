@@ -32,6 +32,11 @@ FAULTS = {
     "by_fault": {"a": {"survived": True}, "b": {"survived": False}, "c": {"survived": True}},
 }  # fmt: skip
 
+ORCHESTRATION = {
+    "runs_s": [10.0, 14.0, 12.0], "stages": 4, "seconds_per_stage": 3.0, "seconds_per_stage_dvc_alone": 0.25, "noop_s": 0.5,
+    "idle_stack_mb": 1234,
+}  # fmt: skip
+
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
@@ -80,12 +85,15 @@ def test_every_block_can_be_written(folder):
     (folder / "metrics" / "year").mkdir()
     (folder / "metrics" / "year" / "year.json").write_text(json.dumps(YEAR))
     (folder / "metrics" / "faults.json").write_text(json.dumps(FAULTS))
+    (folder / "bench" / "results").mkdir(parents=True)
+    (folder / "bench" / "results" / "orchestration.json").write_text(json.dumps(ORCHESTRATION))
     text = "".join(f"<!-- {name}:start -->\n<!-- {name}:end -->\n" for name in BLOCKS)
     filled = fill(text, folder / "metrics")
     assert fill(filled, folder / "metrics") == filled
     for words in (
         "| True uplift ↑ |",
         "25 min on 2 cores",
+        "3.0 s on the local stack (2.5 … 3.5 in 3 runs of 4 stages)",
         "| Nearest neighbor |",
         "| Untuned, 5-shot |",
         "| BoigLLM (ours) ahead of 5-shot by |",
