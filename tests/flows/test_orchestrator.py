@@ -12,7 +12,7 @@ from boig.quiet import QUIET
 from flows import services
 from infra.deploy import SILENT
 from infra.orchestrator import BEAT
-from tests.flows.test_stage import ROOT, place, store  # noqa: F401 - fixtures
+from tests.flows.conftest import ROOT
 
 STAGE = """
 from prefect import flow
@@ -48,7 +48,7 @@ def test_a_run_that_lives_is_not_taken_for_dead():
 
 
 @pytest.mark.slow
-def test_a_stage_tells_the_server_that_it_lives_and_no_longer_once_it_has_ended(place: Path, monkeypatch: pytest.MonkeyPatch):  # noqa: F811
+def test_a_stage_tells_the_server_that_it_lives_and_no_longer_once_it_has_ended(place: Path, monkeypatch: pytest.MonkeyPatch):
     with services.prefect_server() as api:
         services.wait_for(api)
         monkeypatch.setenv("PREFECT_API_URL", api)

@@ -8,7 +8,8 @@ import pytest
 
 from flows.processes import alone
 from flows.stage import run_stage
-from tests.flows.test_stage import ROOT, InProcess, place, store  # noqa: F401 - fixtures
+from tests.flows.conftest import ROOT
+from tests.flows.test_stage import InProcess
 
 STAGE = """
 import sys
@@ -51,7 +52,7 @@ def beside_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
 
-def test_a_stage_whose_dvc_ended_while_it_imported_does_no_work(place: Path, beside_tests, monkeypatch: pytest.MonkeyPatch):  # noqa: F811
+def test_a_stage_whose_dvc_ended_while_it_imported_does_no_work(place: Path, beside_tests, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("DVC_STAGE", "simulate")
     parent = run(PARENT, BEREAVED + STAGE, stderr=subprocess.PIPE)
     assert parent.stderr is not None
@@ -62,7 +63,7 @@ def test_a_stage_whose_dvc_ended_while_it_imported_does_no_work(place: Path, bes
     assert not (place / "worked").exists()
 
 
-def test_a_stage_waits_for_the_end_of_another_that_still_works_in_its_folder(place: Path, beside_tests):  # noqa: F811
+def test_a_stage_waits_for_the_end_of_another_that_still_works_in_its_folder(place: Path, beside_tests):
     (place / "busy").touch()
     with alone(place / "scratch" / "simulate.lock", ""):
         second = run(STAGE, stderr=subprocess.PIPE)
@@ -80,7 +81,7 @@ def test_a_lock_ends_with_its_process(tmp_path: Path, beside_tests, capfd: pytes
         assert "waits" not in capfd.readouterr().err
 
 
-def test_a_folder_in_which_no_lock_can_be_is_told_in_a_line(place: Path, capsys: pytest.CaptureFixture):  # noqa: F811
+def test_a_folder_in_which_no_lock_can_be_is_told_in_a_line(place: Path, capsys: pytest.CaptureFixture):
     (place / "scratch").write_text("a file")
     assert run_stage("simulate", InProcess(lambda *_: pytest.fail("worked"))) == 1
     said = capsys.readouterr().err

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,10 +13,7 @@ from hypothesis import strategies as st
 from mlflow import MlflowClient
 
 from boig.section import Section
-from flows import lineage
 from flows.stage import flat, run_stage, scratch_dir, write_json
-
-ROOT = Path(__file__).parents[2]
 
 
 class InProcess:
@@ -33,24 +29,6 @@ class InProcess:
             return self.answer(section, report)
 
         return SimpleNamespace(result=result, state_details=SimpleNamespace(flow_run_id="f1"))
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """An MLflow store for all tests of this module."""
-    return f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}"
-
-
-@pytest.fixture
-def place(tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A workspace with parameters and the DAG."""
-    for name in ("params.yaml", "dvc.yaml"):
-        shutil.copy(ROOT / name, tmp_path / name)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
-    for name in ("DVC_STAGE", lineage.PARENT_RUN):
-        monkeypatch.delenv(name, raising=False)
-    return tmp_path
 
 
 def newest_run(store: str):
