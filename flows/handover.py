@@ -19,10 +19,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from boig import owner
-from boig.store import SETTING as STORE
-from boig.store import Store
+
+if TYPE_CHECKING:
+    from boig.store import Store
 
 SETTING = "BOIG_HANDOVER"
 """`files`: all nodes mount the workspace. `s3`: some do not."""
@@ -211,14 +213,15 @@ def stage(name: str, inputs: Iterable[str]) -> Iterator[None]:
         ConnectionError: the store does not answer.
     """
     global _current
-    if not _asked_for():
+    place = _place()
+    if not place:
         yield
         return
     mark, progress = Path("scratch") / f"{name}.handover", f"scratch/{name}"
     if outside := [path for path in inputs if path.startswith(("/", ".."))]:
         raise ValueError(f"{SETTING}=s3: {outside[0]} is outside of the workspace, where nodes of their own cannot get it; put it inside")
     if not mark.is_file():
-        mark.write_text(f"{os.environ[STORE].rstrip('/')}/handover/{time.strftime('%Y%m%d')}-{secrets.token_hex(8)}/{name}")
+        mark.write_text(f"{place}/handover/{time.strftime('%Y%m%d')}-{secrets.token_hex(8)}/{name}")
     _current = Handover(mark.read_text(), Path.cwd(), tuple(inputs), progress, mark.as_posix())
     try:
         _current.pull(lambda path: path.startswith(f"{progress}/"))
@@ -228,13 +231,18 @@ def stage(name: str, inputs: Iterable[str]) -> Iterator[None]:
     mark.unlink()
 
 
-def _asked_for() -> bool:
+def _place() -> str:
+    """Of the store, where files are to be handed over; else empty."""
     value = os.environ.get(SETTING) or "files"
-    if value not in ("files", "s3"):
+    if value == "files":
+        return ""
+    if value != "s3":
         raise ValueError(f"{SETTING}={value!r} must be files or s3")
-    if value == "s3" and not os.environ.get(STORE):
+    from boig.store import SETTING as STORE
+
+    if not os.environ.get(STORE):
         raise ValueError(f"{SETTING}=s3 needs {STORE}, s3://bucket/prefix; set it, or mount the workspace on every node")
-    return value == "s3"
+    return os.environ[STORE].rstrip("/")
 
 
 @contextmanager
@@ -261,7 +269,9 @@ def pushing(handover: Handover | None) -> Iterator[None]:
 
 
 @lru_cache
-def _store(url: str) -> Store:
+def _store(url: str) -> "Store":
+    from boig.store import Store  # boto3 takes a while to import, here and in each worker: not where nobody asks for it
+
     return Store.from_url(url)
 
 
