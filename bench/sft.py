@@ -106,7 +106,7 @@ def _trl(model, words, texts: list[Text], rule, folder: str, checkpointing: bool
         learning_rate=rule.learning_rate, lr_scheduler_type="cosine", warmup_steps=round(rule.warmup_share * steps),
         weight_decay=rule.weight_decay, adam_beta2=0.98, max_grad_norm=rule.max_grad_norm, use_cpu=True, bf16=False,
         dataloader_pin_memory=False,
-        report_to="none", disable_tqdm=True, seed=SEED, data_seed=SEED, **({} if checkpointing else {"gradient_checkpointing": False}),
+        report_to="none", disable_tqdm=True, seed=SEED, data_seed=SEED, **({} if checkpointing else {"activation_checkpointing": False}),
     )  # fmt: skip
     SFTTrainer(model, args=args, train_dataset=rows, processing_class=words).train()
     return model.eval()

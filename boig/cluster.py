@@ -2,7 +2,11 @@
 
 import os
 import secrets
+import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import ray
 from ray.exceptions import RayError
@@ -37,7 +41,8 @@ def connect(address: str | None = None) -> None:
     address = address or os.environ.get("RAY_ADDRESS")
     if address:
         try:
-            ray.init(address=address, logging_level="ERROR", log_to_driver=True)
+            with _own_sigterm():
+                ray.init(address=address, logging_level="ERROR", log_to_driver=True)
         except (ConnectionError, TimeoutError, ValueError, RuntimeError, RayError) as error:
             told = str(error).strip().partition("\n")[0]
             raise ConnectionError(
@@ -57,15 +62,29 @@ def _start_local() -> None:
     """A small Ray on this machine. Its daemons have a fixed half minute to come up, which a busy machine may need twice."""
     ray.shutdown()
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else Ray writes one into the home folder
-    ray.init(
-        address="local",
-        num_cpus=local_cpus(),
-        object_store_memory=OBJECT_STORE_BYTES,
-        include_dashboard=False,
-        logging_level="ERROR",
-        log_to_driver=True,
-        _node_ip_address="127.0.0.1",  # nothing of it is for other machines
-    )
+    with _own_sigterm():
+        ray.init(
+            address="local",
+            num_cpus=local_cpus(),
+            object_store_memory=OBJECT_STORE_BYTES,
+            include_dashboard=False,
+            logging_level="ERROR",
+            log_to_driver=True,
+            _node_ip_address="127.0.0.1",  # nothing of it is for other machines
+        )
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep what this process does at SIGTERM: Ray would print the stack of its own library, as after a crash, and exit."""
+    if threading.current_thread() is not threading.main_thread():  # only there it can be set, by Ray too
+        yield
+        return
+    own = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, own)
 
 
 def disconnect() -> None:

@@ -107,7 +107,7 @@ def _arguments(rule: Fit, folder: Path, seed: int, steps: int) -> RewardConfig:
         seed=seed,
         use_cpu=not torch.cuda.is_available(),
         bf16=False,
-        gradient_checkpointing=False,
+        activation_checkpointing=False,
         ddp_find_unused_parameters=False,
         disable_dropout=False,
         max_length=None,

@@ -1,6 +1,8 @@
 """Fan-out on a real local Ray: order, composition of batches, exceptions as themselves."""
 
 import importlib.util
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,3 +112,23 @@ def test_actors_work_while_the_caller_does_and_answer_in_any_order(workers):
 def test_what_an_actor_raises_as_it_is_made_arrives_as_itself(workers):
     with ActorPool(workers.Doubler, {"factor": -1}, size=1, cpus=1) as pool, pytest.raises(ValueError, match="factor is -1"):
         pool.submit([{"number": 1}]).result()
+
+
+TERMINATED = """
+import os, signal, time
+from boig.cluster import connect
+
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+connect()
+try:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_a_driver_that_is_terminated_does_what_it_does_without_ray_and_prints_no_stack():
+    env = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"} | {"PYTHONPATH": str(HERE.parents[1])}
+    done = subprocess.run([sys.executable, "-c", TERMINATED], env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")
