@@ -19,11 +19,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import yaml
-
-from boig.params import SECTIONS
-from infra.stack import keys, launch, services, settings
-
 OUT = Path("bench/results/orchestration.json")
 ROOT = Path(__file__).parents[1]
 WANTED = ("PREFECT_API_URL", "MLFLOW_TRACKING_URI", "RAY_ADDRESS")
@@ -38,7 +33,7 @@ class Nothing:
 
 
 def stage(name: str) -> int:
-    """One stage, in the process that DVC has started; the exit code."""
+    """One stage, in the process that DVC has started; the exit code. At its top this file imports only what a stage does."""
     from prefect import flow
 
     from flows.on_ray import map_batches
@@ -54,6 +49,10 @@ def stage(name: str) -> int:
 
 def project(folder: Path, command: str) -> None:
     """A DVC project whose stages follow each other, as the pipeline's do."""
+    import yaml
+
+    from boig.params import SECTIONS
+
     (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     for name in ("bench", "boig", "flows", "infra"):  # Ray's workers look for code where the stage runs
         (folder / name).symlink_to(ROOT / name)
@@ -89,6 +88,8 @@ def timed(command: str) -> tuple[list[float], float]:
 
 def idle_mb() -> float | None:
     """Resident memory of the local stack, pages that processes share counted for each; None where its servers are others'."""
+    from infra.stack import keys, launch, services, settings
+
     stack = settings.load()
     if not stack.folder.is_dir():
         return None
@@ -105,6 +106,8 @@ def main() -> int:
     ours, noop = timed(f"{sys.executable} -m bench.orchestration stage")
     script = "import pathlib, sys; pathlib.Path('metrics', sys.argv[1] + '.json').write_text('{}')"
     peer, _ = timed(f'{sys.executable} -c "{script}"')
+    from boig.params import SECTIONS
+
     count = len(SECTIONS)
     result = {
         "seconds_per_stage": round(statistics.median(ours) / count, 2),

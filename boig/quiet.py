@@ -3,6 +3,8 @@
 import os
 
 QUIET = {
+    "DO_NOT_TRACK": "1",  # nobody is told what is run here
+    "MLFLOW_DISABLE_TELEMETRY": "true",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # keep CUDA_VISIBLE_DEVICES as it is for workers that ask for no GPU
     "RAY_memory_monitor_refresh_ms": "0",  # the pipeline's peak is bounded by its parameters; no worker is killed on a guess

@@ -41,6 +41,7 @@ GIVE_UP_SECONDS = 30.0
 """How long one write is tried again before tracking is given up for this process."""
 SYSTEM_SAMPLE_S = 10
 """Between two points of the machine's curves."""
+_tls = lru_cache(httpx.create_ssl_context)  # once a process: reading the authorities takes longer than asking a server
 MAX_TAG = 5000
 """Characters of a tag value; MLflow's limit."""
 
@@ -186,7 +187,7 @@ def connect(tracking_uri: str) -> str:
     mend = "start the server, or unset MLFLOW_TRACKING_URI for SQLite in this folder"
     if tracking_uri.startswith(("http://", "https://")):
         try:
-            httpx.get(tracking_uri.rstrip("/") + "/health", timeout=10, follow_redirects=True).raise_for_status()
+            httpx.get(tracking_uri.rstrip("/") + "/health", timeout=10, follow_redirects=True, verify=_tls()).raise_for_status()
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             told = f"MLFLOW_TRACKING_URI={shown(tracking_uri)} does not answer ({without_login(_first_line(error), tracking_uri)}); {mend}"
             raise ConnectionError(told) from None
@@ -253,9 +254,8 @@ def children(parent: Run) -> dict[str, Run]:
 
 def newest(tracking_uri: str, tags: dict[str, str]) -> str:
     """Id of the newest run with all these tags, or nothing."""
-    client = _client(tracking_uri)
     query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
-    found = client.search_runs([connect(tracking_uri)], query, max_results=1, order_by=["start_time DESC"])
+    found = _client(tracking_uri).search_runs([connect(tracking_uri)], query, max_results=1, order_by=["start_time DESC"])
     return found[0].info.run_id if found else ""
 
 

@@ -14,7 +14,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -201,12 +201,12 @@ def collect() -> None:
 
 
 @contextmanager
-def stage(name: str, inputs: Iterable[str]) -> Iterator[None]:
+def stage(name: str, read_by: Callable[[], list[str]]) -> Iterator[None]:
     """While the body runs, what the stage reads and `scratch/<name>` are handed over. A run that was cut off has what its workers wrote.
 
     Args:
         name: the stage.
-        inputs: files and folders that it reads, relative to the workspace.
+        read_by: tells the files and folders that it reads, relative to the workspace.
 
     Raises:
         ValueError: `BOIG_HANDOVER` is something else, there is no `BOIG_S3_URL`, or an input is outside of the workspace.
@@ -217,7 +217,7 @@ def stage(name: str, inputs: Iterable[str]) -> Iterator[None]:
     if not place:
         yield
         return
-    mark, progress = Path("scratch") / f"{name}.handover", f"scratch/{name}"
+    mark, progress, inputs = Path("scratch") / f"{name}.handover", f"scratch/{name}", read_by()
     if outside := [path for path in inputs if path.startswith(("/", ".."))]:
         raise ValueError(f"{SETTING}=s3: {outside[0]} is outside of the workspace, where nodes of their own cannot get it; put it inside")
     if not mark.is_file():

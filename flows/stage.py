@@ -12,6 +12,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,7 +71,7 @@ def _run_alone(name: str, flow: "Flow") -> int:
         from flows import handover, lineage  # MLflow takes seconds to import: not before the section is known to be right
 
         run = lineage.open_stage(name, section)
-        with handover.stage(name, lineage.read_by(name, section)):
+        with handover.stage(name, partial(lineage.read_by, name, section)):
             answer, flow_run_id = _in_prefect(flow, section, run)
         metrics = dict(answer)
         made = metrics.pop("made", f"metrics/{name}.json")

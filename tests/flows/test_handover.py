@@ -205,7 +205,7 @@ def test_other_content_than_was_handed_over_is_refused(bucket: Bucket, tmp_path:
 
 def cut_off(inputs: list[str], work: Callable[[Handover], None]) -> None:
     """A stage that is interrupted after some work."""
-    with handover.stage("s", inputs):
+    with handover.stage("s", lambda: inputs):
         work(handover.current())
         raise KeyboardInterrupt
 
@@ -229,7 +229,7 @@ class TestStage:
 
         with pytest.raises(KeyboardInterrupt):
             cut_off([], work)
-        with handover.stage("s", []):
+        with handover.stage("s", lambda: []):
             assert (place / "scratch" / "s" / "row").read_text() == "done"
         assert not (place / "scratch" / "s.handover").exists(), "the next run begins anew"
 
@@ -238,7 +238,7 @@ class TestStage:
         with pytest.raises(KeyboardInterrupt):
             cut_off(["posts"], Handover.push)
         (place / "posts").write_text("new")
-        with handover.stage("s", ["posts"]):
+        with handover.stage("s", lambda: ["posts"]):
             handover.current().push()
             worker = end(tmp_path / "away")
             worker.url = handover.current().url
@@ -248,7 +248,7 @@ class TestStage:
 
     @pytest.mark.parametrize("path", ["/data/feed", "../feed"])
     def test_an_input_outside_of_the_workspace_is_told(self, path: str, place: Path):
-        with pytest.raises(ValueError, match=f"{path} is outside of the workspace"), handover.stage("s", [path]):
+        with pytest.raises(ValueError, match=f"{path} is outside of the workspace"), handover.stage("s", lambda: [path]):
             pass
 
     @pytest.mark.parametrize(
@@ -259,12 +259,12 @@ class TestStage:
     ):
         monkeypatch.setenv("BOIG_HANDOVER", setting)
         monkeypatch.setenv("BOIG_S3_URL", url)
-        with pytest.raises(ValueError, match=told), handover.stage("s", []):
+        with pytest.raises(ValueError, match=told), handover.stage("s", lambda: []):
             pass
 
     def test_where_nodes_mount_the_workspace_nothing_is_handed_over(self, bucket: Bucket, place: Path, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.delenv("BOIG_HANDOVER")
-        with handover.stage("s", ["../feed"]):
+        with handover.stage("s", lambda: ["../feed"]):
             assert handover.current() is None
             handover.collect()
         assert not bucket.objects
