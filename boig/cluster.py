@@ -19,8 +19,8 @@ OBJECT_STORE_BYTES = 512 * 2**20
 SPARE_CPUS = 2
 """Slots beyond the real cores, for actors that wait more than they compute: BoigSD's ranks wait for the reward's, and those for them."""
 
-LAST_LINES_S = 0.2
-"""What a worker prints is on its way to this process for a tenth of a second."""
+LAST_LINES_S = 0.1
+"""What a worker prints is on its way to this process for as long; on a busy machine longer: its last lines are then in Ray's own logs."""
 
 STARTS = 5
 """Of a local Ray, before it is given up."""
