@@ -184,7 +184,7 @@ def _worth_showing(record: logging.LogRecord) -> bool:
 
 
 def _leave() -> None:
-    """Have the process end at once: else Ray waits for last lines, and Python collects a million objects of imports among each other."""
+    """Have the process end at once: else Ray waits for last lines, and Python looks for garbage among all that was imported."""
     if "boig.cluster" in sys.modules:
         sys.modules["boig.cluster"].disconnect()
     gc.freeze()
