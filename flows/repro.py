@@ -106,9 +106,11 @@ def _reproduce(root: Path, place: Path, profile: str, *targets: str, pull: bool)
     env = _environment(root, place, profile)
     if _up_to_date(place, env, *targets):
         return _dvc(place, env, *targets).code
-    from boig import tracking
+    from boig import cluster, tracking
     from flows import lineage, services
 
+    if env.get("RAY_ADDRESS"):  # said now, not by a stage after hours of others
+        cluster.look(env["RAY_ADDRESS"])
     os.environ.update({key: env[key] for key in ("MLFLOW_TRACKING_URI", lineage.PROFILE)})
     with ExitStack() as stack:
         memory = stack.enter_context(services.PeakMemory())
@@ -117,7 +119,7 @@ def _reproduce(root: Path, place: Path, profile: str, *targets: str, pull: bool)
         known = os.environ.get(lineage.PARENT_RUN)  # of a retraining, of which this pipeline run is a part
         parent = tracking.Run(tracking.uri(), known) if known else lineage.start_pipeline()
         env[lineage.PARENT_RUN] = parent.run_id
-        if "RAY_ADDRESS" not in env:
+        if not env.get("RAY_ADDRESS"):
             env |= stack.enter_context(services.ray_head())
             env |= {key: value for key, value in os.environ.items() if key.startswith("RAY_AUTH_")}  # Ray sets them as it starts
         services.wait_for(env["PREFECT_API_URL"])

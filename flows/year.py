@@ -137,7 +137,7 @@ def _servers(project: Path) -> Iterator[None]:
     with ExitStack() as stack:
         if "PREFECT_API_URL" not in os.environ:
             os.environ["PREFECT_API_URL"] = stack.enter_context(services.prefect_server())
-        if "RAY_ADDRESS" not in os.environ:
+        if not os.environ.get("RAY_ADDRESS"):
             os.environ.update(stack.enter_context(services.ray_head()))
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{project / 'mlflow.db'}"
         services.wait_for(os.environ["PREFECT_API_URL"])

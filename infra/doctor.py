@@ -27,6 +27,7 @@ from infra.stack import keys as secrets
 from infra.stack.services import environment, services
 from infra.stack.settings import Stack, load
 
+ROOT = Path(__file__).parents[1]
 LOW_DISK_GB = 5.0
 CLOCK_S = 60.0
 """S3 refuses signatures that are a quarter of an hour off; a minute already mixes up runs."""
@@ -155,6 +156,8 @@ def _clients(env: dict[str, str]) -> Iterator[Finding]:
         yield _door("mlflow", "MLFLOW_TRACKING", uri, "/api/2.0/mlflow/experiments/search?max_results=1", _mlflow_login(env))
     if api := env.get("PREFECT_API_URL", ""):
         yield _door("prefect", "PREFECT_API", api, "/admin/version", _basic(env.get("PREFECT_API_AUTH_STRING", "")))
+    if env.get("RAY_ADDRESS"):
+        yield _ray(env)
     if env.get("BOIG_S3_URL"):
         yield from _store(env)
 
@@ -173,6 +176,24 @@ def _door(what: str, setting: str, address: str, path: str, login: dict[str, str
     if login and strangers == 200:
         return Finding(what, f"{address} lets anybody in", "switch its authentication on")
     return Finding(what, f"{address} lets us in" + (", and nobody without a key" if strangers in (401, 403) else ""))
+
+
+def _ray(env: dict[str, str]) -> Finding:
+    """Whether a cluster can be used from here with our token, and not without."""
+    address = env["RAY_ADDRESS"]
+    strangers = {name: value for name, value in env.items() if not name.startswith("RAY_AUTH_")} | {"RAY_AUTH_MODE": "disabled"}
+    if refused := _looked(env):
+        told, _, mend = refused.removeprefix(f"RAY_ADDRESS={address}: ").partition("; ")
+        return Finding("ray", f"{address}: {told}", mend, broken=True)
+    if not _looked(strangers):
+        return Finding("ray", f"{address} lets anybody in", "start it with RAY_AUTH_MODE=token")
+    return Finding("ray", f"{address} lets us in, and nobody without a key")
+
+
+def _looked(env: dict[str, str]) -> str:
+    """Why a cluster cannot be used; empty where it can. A process of its own: Ray reads its token once in one."""
+    done = subprocess.run([sys.executable, "-m", "boig.cluster"], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    return (done.stderr.strip() or "cannot be asked").splitlines()[-1] if done.returncode else ""
 
 
 def _store(env: dict[str, str]) -> Iterator[Finding]:

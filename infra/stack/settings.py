@@ -39,7 +39,7 @@ class Ports(Section):
     """Ray's GCS: what `RAY_ADDRESS` names."""
     ray_dashboard: Port
     ray_client: Port
-    """For `ray://` clients."""
+    """For `ray://` clients, which stages are not; but a head always has it."""
     ray_inner: Port
     """First of eight fixed ports of Ray's daemons; its workers take those above."""
 

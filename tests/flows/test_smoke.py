@@ -16,6 +16,7 @@ import yaml
 
 from boig.params import SECTIONS
 from flows import services
+from tests.conftest import free_port
 from tests.flows.nodes import Nodes, can_hide
 
 pytestmark = pytest.mark.slow
@@ -186,6 +187,30 @@ def made_by(project: Path, leave_out: tuple[str, ...] = TELL_TIMES) -> dict[str,
 
 def seconds(project: Path) -> dict[str, float]:
     return json.loads((project / "metrics" / "smoke" / "run.json").read_text())["stages"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"RAY_ADDRESS": f"127.0.0.1:{free_port()}"}, "no Ray cluster answers"),
+        ({"RAY_AUTH_TOKEN": "0" * 64}, "the cluster refuses our token"),
+    ],
+)
+def test_a_cluster_that_cannot_be_used_is_told_in_a_line(project: Path, servers: dict[str, str], wrong: dict[str, str], told: str):
+    place = project / ".profiles" / "smoke"
+    before = (place / "dvc.lock").read_text()
+    env = environment() | servers | wrong
+    stage = subprocess.run([sys.executable, "-m", "flows.ingest"], cwd=place, env=env, capture_output=True, text=True, check=False)
+    forget(project, ["verbalize"])
+    whole = repro(project, servers | wrong)
+    (place / "dvc.lock").write_text(before)
+    for done, name in ((stage, "ingest"), (whole, "repro")):
+        assert done.returncode == 1
+        (line,) = [line for line in done.stderr.splitlines() if "RAY_ADDRESS" in line]
+        assert line.startswith(f"{name}: RAY_ADDRESS=")
+        assert told in line
+        assert "Failed to connect to GCS" not in done.stderr
+    assert "Running stage" not in whole.stdout
 
 
 def test_a_run_that_is_killed_in_each_stage_before_the_report_ends_with_the_same_bytes(project: Path, servers: dict[str, str]):

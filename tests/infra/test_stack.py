@@ -112,6 +112,20 @@ class TestDoors:
                     let_in.append((port, method, path, status))
         assert not let_in
 
+    @pytest.mark.parametrize(
+        ("wrong", "told"),
+        [({}, "✓ ray"), ({"RAY_AUTH_TOKEN": "0" * 64}, "✗ ray"), ({"RAY_ADDRESS": "ray://127.0.0.1:10001"}, "✗ ray")],
+    )
+    def test_the_doctor_looks_at_the_cluster_that_the_environment_names(
+        self, wrong: dict[str, str], told: str, env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        none = settings.load(settings.DEFAULT).model_copy(update={"folder": tmp_path})
+        monkeypatch.setattr(doctor, "load", lambda: none)
+        found = [str(finding) for finding in doctor.examine(ROOT, {**os.environ, **env, **wrong})]
+        (line,) = [line for line in found if line.split()[1] == "ray"]
+        assert line.startswith(told)
+        assert (" → " in line) == bool(wrong)
+
     def test_s3_with_wrong_keys(self, stack: Stack, env: dict[str, str]) -> None:
         with pytest.raises(ConnectionError, match=r"SignatureDoesNotMatch|AccessDenied|Forbidden"):
             check(env["BOIG_S3_URL"], env | {"AWS_SECRET_ACCESS_KEY": "wrong"})  # pragma: allowlist secret
