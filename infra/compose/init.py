@@ -34,8 +34,6 @@ DEFAULTS = {
     "BOIG_GID": str(os.getgid()),
     "BOIG_MLFLOW_URL": "http://mlflow:5000",
     "BOIG_S3_ENDPOINT": "http://s3:8333",
-    "BOIG_RAY_ADDRESS": "",
-    "BOIG_HANDOVER": "",
     "BOIG_WORKER_MEMORY": "8g",
 }
 
@@ -129,7 +127,6 @@ def files(keys: Keys, passwords: Passwords) -> dict[str, str]:
         "security.toml": weed.security(keys, MOUNTED),
         "s3.json": weed.identities(keys, buckets),
         "auth.ini": mlflow_auth("postgresql+psycopg2://mlflow@postgres/mlflow_auth"),
-        "ray": keys.ray,
     }
 
 
