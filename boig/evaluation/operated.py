@@ -1,9 +1,9 @@
-"""What is told in Markdown of operating it: the simulated year (`make year`), the injected faults (`make faults`), what a stage costs."""
+"""What is told in Markdown of operating it: the simulated year (`make year`), injected faults (`make faults`), what runs cost."""
 
 from collections.abc import Mapping
 from itertools import pairwise
 
-from boig.evaluation.formats import DASH, decimals
+from boig.evaluation.formats import DASH, decimals, percent
 from boig.evaluation.tables import SPLITS
 
 CHART = "docs/year.svg"
@@ -40,6 +40,27 @@ def orchestration(results: Mapping[str, Mapping]) -> str:
         f"{len(each)} runs of {found['stages']} stages), {found['seconds_per_stage_dvc_alone']:.1f} s of it DVC alone; `dvc repro` with "
         f"nothing to do {found['noop_s']:.1f} s. The stack at rest has {found['idle_stack_mb'] / 1000:.2f} GB resident in all.\n"
     )
+
+
+def paper_scale(results: Mapping[str, Mapping]) -> str:
+    """A row per method of how fast alignment is on a GPU at the paper's size, and what it takes."""
+    found = results["paper_scale"]
+    lines = [
+        "| Method | Pictures/s | U-Net passes each | TFLOP each | Share of a matrix product's speed | Peak memory, GB | First step, s |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for row in found["measurements"]:
+        name = {"boigsd": "BoigSD", "ddpo": "DDPO as published"}[row["method"]] + (", compiled" if row["compiled"] else "")
+        if not row["pictures_per_s"]:
+            lines.append(f"| {name}, chunks of {row['chunk']} | do not fit |" + f" {DASH} |" * 5)
+            continue
+        work = f"{row['tflop_per_picture']:.0f} | {percent(row['share_of_product'])}" if row["tflop_per_picture"] else f"{DASH} | {DASH}"
+        lines.append(
+            f"| {name}, chunks of {row['chunk']} | {row['pictures_per_s']:.2f} | {row['unet_forwards_per_picture']:.0f} "
+            f"| {work} | {row['peak_gb']:.0f} | {row['first_s']:.0f} |"
+        )
+    ratio = f"BoigSD makes {found['ratio']:.1f} times as many pictures a second" if found["ratio"] else "There is no ratio"
+    return "\n".join([*lines, "", f"{ratio}. {found['machine']}; {found['held_equal']}."]) + "\n"
 
 
 def _challenger(row: Mapping) -> str:
