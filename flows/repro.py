@@ -106,11 +106,13 @@ def _reproduce(root: Path, place: Path, profile: str, *targets: str, pull: bool)
     env = _environment(root, place, profile)
     if _up_to_date(place, env, *targets):
         return _dvc(place, env, *targets).code
-    from boig import cluster, tracking
+    if env.get("RAY_ADDRESS"):  # said now, not by a stage after hours of others
+        from boig.cluster import look  # with Ray, which must not be imported before a head of this run's own has set its token
+
+        look(env["RAY_ADDRESS"])
+    from boig import tracking
     from flows import lineage, services
 
-    if env.get("RAY_ADDRESS"):  # said now, not by a stage after hours of others
-        cluster.look(env["RAY_ADDRESS"])
     os.environ.update({key: env[key] for key in ("MLFLOW_TRACKING_URI", lineage.PROFILE)})
     with ExitStack() as stack:
         memory = stack.enter_context(services.PeakMemory())
