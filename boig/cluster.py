@@ -1,35 +1,16 @@
-"""The only door to Ray: the cluster that `RAY_ADDRESS` names, or a small local one.
-
-`python -m boig.cluster` says in a line, and by its exit code, why the one that `RAY_ADDRESS` names cannot be used from here.
-"""
+"""The only door to Ray: the cluster that `RAY_ADDRESS` names, or a small local one."""
 
 import os
 import secrets
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-import grpc
 import ray
-from ray._private.grpc_utils import init_grpc_channel
-from ray._private.services import canonicalize_bootstrap_address
-from ray.core.generated.gcs_pb2 import GcsNodeInfo
-from ray.core.generated.gcs_service_pb2 import GetAllNodeInfoRequest
-from ray.core.generated.gcs_service_pb2_grpc import NodeInfoGcsServiceStub
-from ray.exceptions import AuthenticationError, RayError
-from tenacity import (
-    RetryError,
-    retry,
-    retry_if_exception,
-    retry_if_exception_message,
-    stop_after_attempt,
-    stop_after_delay,
-    wait_fixed,
-)
+from ray.exceptions import RayError
+from tenacity import RetryError, retry, retry_if_exception_message, stop_after_attempt
 
 from boig.quiet import hush
 
@@ -43,11 +24,6 @@ LAST_LINES_S = 0.1
 
 STARTS = 5
 """Of a local Ray, before it is given up."""
-
-COMES_BACK_S = 20.0
-"""For the first answer of a named cluster: what keeps a head alive has it back by then."""
-
-TOKEN_MEND = "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the cluster's; `. .stack/env` has the local stack's"
 
 
 def connect(address: str | None = None) -> None:
@@ -65,12 +41,14 @@ def connect(address: str | None = None) -> None:
     hush()
     address = address or os.environ.get("RAY_ADDRESS")
     if address:
-        look(address)
+        from boig import gcs  # workers, which import this module too, need none of what it imports
+
+        gcs.look(address)
         try:
             with _own_sigterm():
                 ray.init(address=address, logging_level="ERROR", log_to_driver=True)
         except (ConnectionError, TimeoutError, ValueError, RuntimeError, RayError) as error:
-            raise ConnectionError(_no_answer(address, str(error))) from error
+            raise ConnectionError(gcs.no_answer(address, str(error))) from error
         return
     try:
         _start_local()
@@ -78,60 +56,6 @@ def connect(address: str | None = None) -> None:
         raise ConnectionError(
             f"Ray has not started on this machine in {STARTS} tries of half a minute; end what keeps it busy, and try again"
         ) from None
-
-
-def look(address: str) -> None:
-    """Ask a cluster for its nodes, and whether this machine is one.
-
-    `ray.init` begins with the same question, but asks for a quarter of an hour with a warning each time, and aborts the process where no
-    node is here.
-
-    Raises:
-        ConnectionError: nothing answers while a head could come back, it is no Ray, it refuses our token, or it has no node here.
-    """
-    if address.startswith("ray://"):
-        raise ConnectionError(f"RAY_ADDRESS={address}: stages are no Ray clients; run on a node of the cluster, with host:port of its GCS")
-    try:
-        where = canonicalize_bootstrap_address(address)  # Ray takes an outer address for the loopback where clusters are allowed
-        if where is None:
-            raise ConnectionError("none runs on this machine")
-        with init_grpc_channel(where, [("grpc.enable_http_proxy", 0)]) as channel:
-            nodes = _nodes(channel)
-    except grpc.RpcError as error:
-        if error.code() is grpc.StatusCode.UNAUTHENTICATED:
-            raise ConnectionError(f"RAY_ADDRESS={address}: the cluster refuses our token; {TOKEN_MEND}") from None
-        raise ConnectionError(_no_answer(address, error.details() or error.code().name)) from None
-    except AuthenticationError:  # there is none to send
-        raise ConnectionError(f"RAY_ADDRESS={address}: RAY_AUTH_MODE=token, but no token is set; {TOKEN_MEND}") from None
-    except (ConnectionError, ValueError, RayError) as error:
-        raise ConnectionError(_no_answer(address, str(error))) from None
-    if not any(Path(node.raylet_socket_name).is_socket() for node in nodes):
-        mend = f"run on one of its nodes, or make this one a node (`ray start --address={address} --num-cpus=0`)"
-        raise ConnectionError(f"RAY_ADDRESS={address}: this machine is no node of that cluster; {mend}")
-
-
-def _is_away(error: BaseException) -> bool:
-    return isinstance(error, ConnectionError) or (isinstance(error, grpc.RpcError) and error.code() is grpc.StatusCode.UNAVAILABLE)
-
-
-@retry(retry=retry_if_exception(_is_away), stop=stop_after_delay(COMES_BACK_S), wait=wait_fixed(0.5), reraise=True)
-def _nodes(channel: grpc.Channel) -> list[GcsNodeInfo]:
-    """The nodes of a cluster that are alive.
-
-    Raises:
-        grpc.RpcError: of the last try.
-        ConnectionError: it has none; a head that starts has none for a moment.
-    """
-    asked = GetAllNodeInfoRequest(state_filter=GcsNodeInfo.ALIVE)
-    nodes = list(NodeInfoGcsServiceStub(channel).GetAllNodeInfo(asked, timeout=COMES_BACK_S).node_info_list)
-    if not nodes:
-        raise ConnectionError("it has no nodes")
-    return nodes
-
-
-def _no_answer(address: str, told: str) -> str:
-    reason = told.strip().partition("\n")[0].rpartition("last error: ")[2]
-    return f"RAY_ADDRESS={address}: no Ray cluster answers ({reason}); start it, or unset RAY_ADDRESS for a local one"
 
 
 @retry(retry=retry_if_exception_message(match=".*timed out during startup"), stop=stop_after_attempt(STARTS))
@@ -179,10 +103,3 @@ def local_cpus() -> int:
 def job_id() -> str:
     """Ray's id of this process's job, or nothing when it is not connected."""
     return ray.get_runtime_context().get_job_id() if ray.is_initialized() else ""
-
-
-if __name__ == "__main__":
-    try:
-        look(os.environ["RAY_ADDRESS"])
-    except ConnectionError as error:
-        sys.exit(str(error))

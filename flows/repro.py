@@ -107,7 +107,7 @@ def _reproduce(root: Path, place: Path, profile: str, *targets: str, pull: bool)
     if _up_to_date(place, env, *targets):
         return _dvc(place, env, *targets).code
     if env.get("RAY_ADDRESS"):  # said now, not by a stage after hours of others
-        from boig.cluster import look  # with Ray, which must not be imported before a head of this run's own has set its token
+        from boig.gcs import look  # with Ray, which must not be imported before a head of this run's own has set its token
 
         look(env["RAY_ADDRESS"])
     from boig import tracking

@@ -192,7 +192,7 @@ def _ray(env: dict[str, str]) -> Finding:
 
 def _looked(env: dict[str, str]) -> str:
     """Why a cluster cannot be used; empty where it can. A process of its own: Ray reads its token once in one."""
-    done = subprocess.run([sys.executable, "-m", "boig.cluster"], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-m", "boig.gcs"], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     return (done.stderr.strip() or "cannot be asked").splitlines()[-1] if done.returncode else ""
 
 

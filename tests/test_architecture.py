@@ -27,7 +27,7 @@ LAYERS = {
 DOORS = {
     "prefect": ("flows/", "infra/"),
     "dvc": ("flows/", "infra/"),
-    "ray": ("flows/", "infra/", "boig/cluster.py"),
+    "ray": ("flows/", "infra/", "boig/cluster.py", "boig/gcs.py"),
     "mlflow": ("boig/tracking.py", "boig/registry.py"),
     "boto3": ("boig/store.py",),
     "botocore": ("boig/store.py",),

@@ -30,7 +30,7 @@ git fetch --quiet "$app" HEAD
 git checkout --quiet --detach FETCH_HEAD
 
 export PYTHONPATH="$root"
-python -m boig.cluster
+python -m boig.gcs
 python -m infra.remote
 python -m infra.deploy
 exec python -m prefect worker start --pool="$BOIG_WORK_POOL" --type=process --name=head --with-healthcheck

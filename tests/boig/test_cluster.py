@@ -15,7 +15,7 @@ from ray.core.generated.gcs_pb2 import GcsNodeInfo
 from ray.core.generated.gcs_service_pb2 import GetAllNodeInfoReply
 from tenacity import stop_after_delay
 
-from boig import cluster
+from boig import cluster, gcs
 from tests.conftest import free_port
 
 
@@ -93,7 +93,7 @@ def raylet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 @pytest.fixture
 def address(monkeypatch: pytest.MonkeyPatch) -> str:
     """Where nothing is yet."""
-    monkeypatch.setattr(cluster._nodes.retry, "stop", stop_after_delay(1))
+    monkeypatch.setattr(gcs._nodes.retry, "stop", stop_after_delay(1))
     return f"{ray.util.get_node_ip_address()}:{free_port()}"  # Ray puts it in the loopback's place
 
 
@@ -147,7 +147,7 @@ def test_a_machine_that_is_no_node_of_the_cluster(address: str, tmp_path: Path):
 
 
 def test_a_head_that_is_on_its_way_is_waited_for(address: str, raylet: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(cluster._nodes.retry, "stop", stop_after_delay(30))
+    monkeypatch.setattr(gcs._nodes.retry, "stop", stop_after_delay(30))
     asked: list[str] = []
     monkeypatch.setattr(ray, "init", lambda address, **_: asked.append(address))
     answers = [[], [], ["elsewhere", raylet]]  # it has no nodes at first

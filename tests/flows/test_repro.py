@@ -87,7 +87,7 @@ def test_a_run_that_failed_is_not_published(project: Path, monkeypatch: pytest.M
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
     monkeypatch.setattr("flows.services.wait_for", lambda url: None)
-    monkeypatch.setattr("boig.cluster.look", lambda address: None)
+    monkeypatch.setattr("boig.gcs.look", lambda address: None)
     published: list[Path] = []
     monkeypatch.setattr(repro, "_upload", lambda place, profile: published.append(place))
     (project / "metrics").mkdir()

@@ -15,9 +15,9 @@ SAYS = (
     "import os, sys\n"
     "told = {name: os.environ.get(name) for name in ('RAY_ADDRESS', 'PREFECT_API_AUTH_STRING', 'OMP_NUM_THREADS')}\n"
     "print(__spec__.name.removesuffix('.__main__'), *sys.argv[1:], *told.values(), os.path.basename(os.getcwd()))\n"
-    "sys.exit(os.path.exists(os.environ['BROKEN']) and __spec__.name == 'boig.cluster')\n"
+    "sys.exit(os.path.exists(os.environ['BROKEN']) and __spec__.name == 'boig.gcs')\n"
 )
-MODULES = ("boig.cluster", "infra.remote", "infra.deploy", "prefect.__main__")
+MODULES = ("boig.gcs", "infra.remote", "infra.deploy", "prefect.__main__")
 
 
 class Head:
@@ -66,7 +66,7 @@ def test_it_deploys_and_works_in_one_checkout_that_follows_the_image(head: Head)
     assert done.returncode == 0, done.stderr
     with_key = "auto a:key None project"
     assert done.stdout.splitlines() == [
-        f"boig.cluster {with_key}",
+        f"boig.gcs {with_key}",
         f"infra.remote {with_key}",
         f"infra.deploy {with_key}",
         f"prefect worker start --pool=boig --type=process --name=head --with-healthcheck {with_key}",
