@@ -21,6 +21,8 @@ SPARE_CPUS = 2
 
 LAST_LINES_S = 0.1
 """What a worker prints is on its way to this process for as long; on a busy machine longer: its last lines are then in Ray's own logs."""
+_heard = 0.0
+"""When something last came from a worker, by the monotonic clock."""
 
 STARTS = 5
 """Of a local Ray, before it is given up."""
@@ -91,8 +93,14 @@ def _own_sigterm() -> Iterator[None]:
 def disconnect() -> None:
     """Leave Ray; a local one ends. At the end of a process Ray would do so itself, but waits longer for its workers' last lines."""
     if ray.is_initialized():
-        time.sleep(LAST_LINES_S)
+        time.sleep(max(0.0, _heard + LAST_LINES_S - time.monotonic()))
         ray.shutdown()
+
+
+def heard() -> None:
+    """Something came from a worker just now: what it has printed before may still be on its way."""
+    global _heard
+    _heard = time.monotonic()
 
 
 def local_cpus() -> int:

@@ -15,7 +15,7 @@ from typing import Any
 import ray
 from tqdm import tqdm
 
-from boig.cluster import connect
+from boig.cluster import connect, heard
 from boig.reporting import Reporter
 from flows import handover
 from flows.parcels import Raised, Sealed, cause_of, value_of
@@ -116,6 +116,7 @@ def train(
     except WorkerGroupError as error:
         raise cause_of(next(iter(error.worker_failures.values()), error)) from None
     finally:
+        heard()
         shutil.rmtree(storage / name, ignore_errors=True)
 
 
@@ -138,6 +139,8 @@ class Future:
             told = str(error).strip().partition("\n")[0]
             mend = "most often of memory: lower `batch_size` or `workers` of the stage in params.yaml"
             raise ConnectionError(f"a worker on Ray has died {MAX_RESTARTS + 1} times ({told}); {mend}") from None
+        finally:
+            heard()
 
 
 class ActorPool:
