@@ -235,6 +235,7 @@ class World:
         shutil.copy(ROOT / "tasks" / "__init__.py", self.project / "tasks")  # else the project's own `tasks` would go before this one
         shutil.copy(HERE / "stand_in_gate.py", self.project / "tasks" / "retrain.py")
         shutil.copy(HERE / "stand_in.py", self.project / "stand_in.py")
+        shutil.copy(HERE / "stand_in_gcs.py", self.project / "boig" / "gcs.py")
         dag = yaml.safe_load((ROOT / "dvc.yaml").read_text())
         for name, stage in dag["stages"].items():
             stage["cmd"] = f"{sys.executable} stand_in.py {name}"
