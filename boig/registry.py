@@ -39,6 +39,7 @@ def answering() -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
+        connect(uri())  # says in a line where nothing answers; the error below would tell of a library's objects
         told = without_login(" ".join(str(error).split()), uri())
         raise ConnectionError(f"MLflow does not do what is asked: {told[:300]}; see `make doctor`, then run this again") from error
 
