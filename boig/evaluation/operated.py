@@ -42,6 +42,19 @@ def orchestration(results: Mapping[str, Mapping]) -> str:
     )
 
 
+def align(results: Mapping[str, Mapping]) -> str:
+    """How long alignment trains until the panel's reward is what DDPO ends with, and how far each goes."""
+    found = results["align"]
+    base, reward = found["reward"]["base"], found["reward"]
+    ours, peer = (found["methods"][name]["looks"][-1]["seconds"] for name in ("boigsd", "ddpo"))
+    sooner = f"gets there {found['ratio']:.1f} times sooner" if found["ratio"] else "does not get there"
+    return (
+        f"DDPO as published brings the panel's reward from {base:.1f} to {reward['peer_final']:.1f} in {peer:,.0f} s of training. BoigSD "
+        f"{sooner}, and ends at {reward['ours_final']:.1f} after {ours:,.0f} s. Peak memory {found['peak_rss_gb']['ddpo']:.1f} and "
+        f"{found['peak_rss_gb']['boigsd']:.1f} GB. Held equal: {found['held_equal']}.\n"
+    )
+
+
 def paper_scale(results: Mapping[str, Mapping]) -> str:
     """A row per method of how fast alignment is on a GPU at the paper's size, and what it takes."""
     found = results["paper_scale"]

@@ -103,12 +103,13 @@ BLOCKS: dict[str, tuple[Callable[[Mapping[str, Mapping]], str], tuple[str, ...]]
     "year": (operated.year, ("year",)),
     "faults": (operated.faults, ("faults",)),
     "orchestration": (operated.orchestration, ("orchestration",)),
+    "align": (operated.align, ("align",)),
     "paper_scale": (operated.paper_scale, ("paper_scale",)),
 }
 """Block name → how it is written, and the files it needs: of metrics/<name>/ for `_PROFILES`, of bench/results/ for `_BENCHMARKS`, else of
 metrics/."""
 _PROFILES = ("arena", "eoig", "smollm2", "year")
-_BENCHMARKS = ("orchestration", "paper_scale")
+_BENCHMARKS = ("align", "orchestration", "paper_scale")
 
 
 def fill(text: str, metrics: Path) -> str:
