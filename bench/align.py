@@ -1,6 +1,6 @@
 """Our aligner against DDPO as published, on one base, reward, panel and machine.
 
-    python -m bench.align        # after `dvc repro train_reward`; about an hour on two cores; writes bench/results/align.json
+    python -m bench.align        # after `dvc repro train_reward`; twenty minutes on two cores; writes bench/results/align.json
 
 The peer is the faithful re-implementation in `boig/diffusion/algorithms/ddpo.py` with the parameters of `align_boigsd.ddpo`: all steps
 drawn and trained, guidance in both, each rollout scored after it has been drawn. Ours has the parameters of `align_boigsd.boigsd`, and its

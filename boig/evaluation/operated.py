@@ -45,14 +45,16 @@ def orchestration(results: Mapping[str, Mapping]) -> str:
 def align(results: Mapping[str, Mapping]) -> str:
     """How long alignment trains until the panel's reward is what DDPO ends with, and how far each goes."""
     found = results["align"]
-    base, reward = found["reward"]["base"], found["reward"]
-    ours, peer = (found["methods"][name]["looks"][-1]["seconds"] for name in ("boigsd", "ddpo"))
+    reward, peak, looks = found["reward"], found["peak_rss_gb"], {name: run["looks"] for name, run in found["methods"].items()}
+    ours, peer = looks["boigsd"][-1], looks["ddpo"][-1]
     sooner = f"gets there {found['ratio']:.1f} times sooner" if found["ratio"] else "does not get there"
-    return (
-        f"DDPO as published brings the panel's reward from {base:.1f} to {reward['peer_final']:.1f} in {peer:,.0f} s of training. BoigSD "
-        f"{sooner}, and ends at {reward['ours_final']:.1f} after {ours:,.0f} s. Peak memory {found['peak_rss_gb']['ddpo']:.1f} and "
-        f"{found['peak_rss_gb']['boigsd']:.1f} GB. Held equal: {found['held_equal']}.\n"
-    )
+    told = [
+        f"DDPO as published brings the panel's reward from {reward['base']:.1f} to {reward['peer_final']:.1f} in {peer['seconds']:,.0f} s",
+        f"of training. BoigSD {sooner}, and ends at {reward['ours_final']:.1f} after {ours['seconds']:,.0f} s. The diversity of",
+        f"the panel's palettes falls from {looks['ddpo'][0]['diversity']:.1f} to {peer['diversity']:.1f} and {ours['diversity']:.1f}.",
+        f"Peak memory {peak['ddpo']:.1f} and {peak['boigsd']:.1f} GB. Held equal: {found['held_equal']}.",
+    ]
+    return " ".join(told) + "\n"
 
 
 def paper_scale(results: Mapping[str, Mapping]) -> str:
