@@ -1,5 +1,6 @@
 """`python -m infra.stack up|down|status|env`: the local stack."""
 
+import os
 import shutil
 import sys
 import time
@@ -10,7 +11,7 @@ import typer
 from tqdm import tqdm
 
 from boig.store import ensure_buckets
-from infra.stack import health, launch, supervisor
+from infra.stack import database, health, launch, supervisor
 from infra.stack import keys as secrets
 from infra.stack.services import Service, environment, prepare, ray_folder, services
 from infra.stack.settings import Stack, load
@@ -31,11 +32,14 @@ def up() -> None:
         for name in parts:
             launch.end_leftovers(stack, name)
         refuse_taken_ports(stack)
+        database.check()
         prepare(stack, keys)
         supervisor.start(stack, parts)
     _wait(stack, parts)
     ensure_buckets(stack.url("s3"), *keys.s3["admin"], stack.buckets.model_dump().values())
     print(f"stack: up in {time.monotonic() - begun:.0f} s; `. {_shown(stack.folder)}/env` for its clients")
+    if os.environ.get(database.SETTING):
+        print(f"  MLflow's runs are in {database.shown(stack)}; start the stack with the same {database.SETTING} again")
     _table(stack, parts)
 
 

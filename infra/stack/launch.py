@@ -19,7 +19,7 @@ from infra.stack.settings import Stack, load
 MARK = "BOIG_STACK_PART"
 """Environment variable of every process of a part: the stack's folder and the part's name."""
 GRACE_S = 3.0
-SETTINGS = ("AWS_", "BOIG_", "MLFLOW_", "_MLFLOW_", "PREFECT_", "RAY_")
+SETTINGS = ("AWS_", "BOIG_", "DATABASE_", "MLFLOW_", "_MLFLOW_", "PREFECT_", "RAY_")
 """Beginnings of variables that say what a program talks to. The shell that starts the stack may have some for another place."""
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from infra.stack import weed
+from infra.stack import database, weed
 from infra.stack.keys import Keys, write_private
-from infra.stack.settings import HOST, INNER, Stack
+from infra.stack.settings import HOST, Stack
 
 REGION = "us-east-1"
 QUIET = {"DO_NOT_TRACK": "1", "PYTHONUNBUFFERED": "1", "RAY_USAGE_STATS_ENABLED": "0", "MLFLOW_DISABLE_TELEMETRY": "true"}
@@ -66,19 +66,19 @@ def prepare(stack: Stack, keys: Keys) -> None:
         (stack.folder / name).mkdir(mode=0o700, exist_ok=True)
     write_private(stack.folder / "weed" / "security.toml", weed.security(keys, stack.folder / "tls"))
     write_private(stack.folder / "weed" / "s3.json", weed.identities(keys, stack.buckets.model_dump()))
-    write_private(stack.folder / "mlflow" / "auth.ini", mlflow_auth(f"sqlite:///{stack.folder / 'mlflow' / 'auth.db'}"))
+    write_private(stack.folder / "mlflow" / "auth.ini", mlflow_auth(database.users(stack)))
     exports = "".join(f"export {name}={value!r}\n" for name, value in environment(stack, keys).items())
     write_private(stack.folder / "env", exports)
 
 
-def mlflow_auth(database: str) -> str:
+def mlflow_auth(address: str) -> str:
     """MLflow's settings of who may do what: nothing that nobody has granted.
 
     Args:
-        database: SQLAlchemy's address of the database of users.
+        address: SQLAlchemy's, of the database of users.
     """
     return (
-        f"[mlflow]\ndefault_permission = NO_PERMISSIONS\ndatabase_uri = {database}\nauth_cache_ttl_seconds = 60\n"
+        f"[mlflow]\ndefault_permission = NO_PERMISSIONS\ndatabase_uri = {address.replace('%', '%%')}\nauth_cache_ttl_seconds = 60\n"
         "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
     )
 
@@ -109,7 +109,7 @@ def _ray(stack: Stack, keys: Keys) -> Service:
         "--no-monitor",  # there is no node to add
         *(f"--include-dashboard={stack.ray.dashboard}", f"--dashboard-host={HOST}", f"--dashboard-port={ports.ray_dashboard}"),
         *(f"--{name}-port={first + number}" for number, name in enumerate(inner)),
-        *(f"--min-worker-port={first + INNER}", f"--max-worker-port={first + INNER + 200}"),
+        *(f"--min-worker-port={ports.workers.start}", f"--max-worker-port={ports.workers.stop - 1}"),
         *(f"--num-cpus={len(os.sched_getaffinity(0)) + 2}", f"--object-store-memory={stack.ray.object_store_mb * 2**20}"),
     )
     # What its workers compute is reported to MLflow, and published, as a client would. Idle workers end: Ray would keep one per CPU.
@@ -124,7 +124,7 @@ def _ray_access(keys: Keys) -> dict[str, str]:
 
 def _mlflow(stack: Stack, keys: Keys) -> Service:
     user, secret = keys.s3["mlflow"]
-    runs = f"sqlite:///{stack.folder / 'mlflow' / 'mlflow.db'}"
+    runs = database.runs(stack)
     # What `mlflow server --app-name basic-auth --workers 1` starts, without the process that waits for it: 250 MB and half the start.
     command = (
         sys.executable,

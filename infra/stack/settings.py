@@ -18,6 +18,8 @@ TWIN = 10_000
 """SeaweedFS opens a gRPC port this far above each of its HTTP ports."""
 INNER = 8
 """Ray's own fixed ports, from `ray_inner` on; its workers take the ones above."""
+WORKERS = 201
+"""How many those are."""
 
 Port = Annotated[int, Field(ge=1024, le=55_000)]
 
@@ -56,7 +58,16 @@ class Ports(Section):
         twice = sorted({port for port in ports if ports.count(port) > 1})
         if twice:
             raise ValueError(f"port {twice[0]} is given twice; SeaweedFS also takes its ports + {TWIN}, and Ray {INNER} from ray_inner on")
+        among = [name for name, port in self.all().items() if port in self.workers]
+        if among:
+            first, last = self.workers.start, self.workers.stop - 1
+            raise ValueError(f"{among[0]} is among the ports of Ray's workers, {first} to {last}; move it, or ray_inner")
         return self
+
+    @property
+    def workers(self) -> range:
+        """Those that Ray's workers may take."""
+        return range(self.ray_inner + INNER, self.ray_inner + INNER + WORKERS)
 
 
 class Buckets(Section):

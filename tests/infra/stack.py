@@ -6,6 +6,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 
@@ -15,10 +16,11 @@ import psutil
 import pytest
 import yaml
 from botocore.exceptions import ClientError
+from pydantic import ValidationError
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from infra.stack import keys, launch, services, settings
-from infra.stack.settings import Stack
+from infra.stack.settings import Ports, Stack
 from tests.conftest import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +34,11 @@ def write_settings(folder: Path, **ports: int) -> Path:
     """Settings with a folder and ports of their own."""
     content = yaml.safe_load((ROOT / "infra" / "stack.yaml").read_text())
     content["folder"] = str(folder / "stack")
-    content["ports"] = {name: free_port() for name in content["ports"]} | ports
+    while True:  # until no port is among those of Ray's workers
+        content["ports"] = {name: free_port() for name in content["ports"]} | ports
+        with suppress(ValidationError):
+            Ports.model_validate(content["ports"])
+            break
     content["ray"]["dashboard"] = True  # more doors to try
     path = folder / "stack.yaml"
     path.write_text(yaml.safe_dump(content))

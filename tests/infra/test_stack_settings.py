@@ -29,6 +29,7 @@ def test_taken_ports_are_told(tmp_path: Path) -> None:
     [
         ({"ports": {"s3": 80}}, "ports.s3"),
         ({"ports": {"s3": 9000, "s3_filer": 19000}}, "given twice"),
+        ({"ports": {"mlflow": 10210}}, "mlflow is among the ports of Ray's workers, 10018 to 10218; move it, or ray_inner"),
         ({"surprise": 1}, "surprise"),
         ({"buckets": {"data": 3}}, "buckets.data"),
     ],
