@@ -6,6 +6,7 @@ from pathlib import Path
 from prefect import flow, task
 from prefect.events import emit_event
 
+from boig.feed import overview
 from boig.feed.reading import feed_root, picture_keys, unchanged
 from boig.reporting import Reporter
 from boig.sections.ingest import Ingest
@@ -35,6 +36,14 @@ def ingest_feed(section: Ingest) -> dict:
     return tasks.assemble(section, intake, found)
 
 
+def show(report: Reporter) -> None:
+    """The data report: what there is, what was refused, how it looks."""
+    report.table("accounts", overview.accounts())
+    if refused := overview.refused():  # MLflow takes no empty table
+        report.table("quarantine", refused)
+    report.picture("low_medium_high", overview.sheet())
+
+
 def announce(posts: int, least: int, feed: str) -> bool:
     """Emit `LANDED` when there are at least `least` posts more than at the last event; whether it was.
 
@@ -55,6 +64,7 @@ def ingest(section: Ingest, report: Reporter) -> dict:
     """Posts, pictures, negatives and a quarantine."""
     with unchanged(Path(section.feed)):
         metrics = ingest_feed(section)
+    show(report)
     announce(metrics["ok"], section.landing, section.feed)
     made = f"{metrics['ok']} posts of {metrics['accounts']} accounts in data/posts, {metrics['failed']} rows in quarantine"
     return metrics | {"made": made}

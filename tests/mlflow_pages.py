@@ -189,14 +189,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 def take(pages: Pages, out: Path) -> None:
     """The pages that docs/mlflow.md shows."""
-    known = (newest(pages.client, pages.experiment, stage) for stage in ("align_boigsd", "evaluate"))
-    aligned, evaluated = (next((run for run in runs if run.data.tags["profile"] == "default"), None) for runs in known)
-    if aligned is None or evaluated is None:
+    known = (newest(pages.client, pages.experiment, stage) for stage in ("ingest", "align_boigsd", "evaluate"))
+    ingested, aligned, evaluated = (next((run for run in runs if run.data.tags["profile"] == "default"), None) for runs in known)
+    if ingested is None or aligned is None or evaluated is None:
         raise SystemExit("pages: the database has no finished run of the default; run `make repro` first")
     parent = aligned.data.tags["mlflow.parentRunId"]
     methods = parts(pages.client, pages.experiment, aligned.info.run_id)
     pages.runs()
     pages.picture(out / "runs.png")
+    pages.artifact(ingested.info.run_id, "accounts.json")
+    pages.picture(out / "data.png")
     pages.compare(*list(methods.values())[:2])
     pages.picture(out / "methods.png")
     pages.charts(methods["boigsd"], "panel/pictures")
