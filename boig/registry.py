@@ -5,8 +5,7 @@ A generation is one registered version of `boig`: the commit whose dvc.lock name
 params.yaml, the gate's verdict); the models' bytes are DVC's.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +14,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, ErrorCode
 
-from boig.tracking import Run, connect, uri, without_login
+from boig.tracking import Run, connect
 
 NAME = "boig"
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -27,21 +26,6 @@ AGAINST = "boig.compared_with"
 """Number of the champion that the gate compared it with; empty for a first generation."""
 PAPERS = "generation"
 """Folder of a run's artifacts that a version points at."""
-
-
-@contextmanager
-def answering() -> Iterator[None]:
-    """Around whatever asks the registry.
-
-    Raises:
-        ConnectionError: MLflow has refused, or has not answered for as long as its client tries; one line.
-    """
-    try:
-        yield
-    except MlflowException as error:
-        connect(uri())  # says in a line where nothing answers; the error below would tell of a library's objects
-        told = without_login(" ".join(str(error).split()), uri())
-        raise ConnectionError(f"MLflow does not do what is asked: {told[:300]}; see `make doctor`, then run this again") from error
 
 
 @dataclass(frozen=True)

@@ -5,34 +5,25 @@ curves, never the training: writes are tried again for a while, then one warning
 """
 
 import atexit
-import logging
-import os
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
-import httpx
 import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
-from mlflow.environment_variables import MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT
-from mlflow.exceptions import MlflowException
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 from tenacity import RetryError, Retrying, stop_after_delay, wait_exponential
 
 from boig import owner
+from boig.tracking_store import EXPERIMENT, answering, client_of, connect, hush, shown, uri, without_login
 
-EXPERIMENT = "boig"
-LOCAL_URI = "sqlite:///mlflow.db"
-TRAININGS = {"mlflow.experimentKind": "custom_model_development"}
-"""Has MLflow show pages for trainings, not those for chats."""
+__all__ = ["EXPERIMENT", "Run", "answering", "children", "connect", "end_dead", "newest", "shown", "start", "system_metrics", "uri"]
 FLUSH_POINTS = 200
 """Curve points that are buffered before they are written."""
 FLUSH_SECONDS = 5.0
@@ -41,7 +32,6 @@ GIVE_UP_SECONDS = 30.0
 """How long one write is tried again before tracking is given up for this process."""
 SYSTEM_SAMPLE_S = 10
 """Between two points of the machine's curves."""
-_tls = lru_cache(httpx.create_ssl_context)  # once a process: reading the authorities takes longer than asking a server
 MAX_TAG = 5000
 """Characters of a tag value; MLflow's limit."""
 
@@ -166,42 +156,11 @@ class Run:
         try:
             for attempt in Retrying(stop=stop_after_delay(self.give_up_s), wait=wait_exponential(max=10), reraise=False):
                 with attempt:
-                    write(_client(self.uri))
+                    write(client_of(self.uri))
         except RetryError as error:
             self._lost = True
             cause = without_login(str(error.last_attempt.exception()), self.uri)
             warnings.warn(f"MLflow at {shown(self.uri)} is lost ({cause}); the run goes on without tracking", RuntimeWarning, stacklevel=3)
-
-
-def uri() -> str:
-    """Where runs go: `MLFLOW_TRACKING_URI`, else SQLite in the working folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or LOCAL_URI
-
-
-def connect(tracking_uri: str) -> str:
-    """Check that the store answers, make the experiment where it is missing; the experiment's id.
-
-    Raises:
-        ConnectionError: it does not answer; one line with the mend.
-    """
-    mend = "start the server, or unset MLFLOW_TRACKING_URI for SQLite in this folder"
-    if tracking_uri.startswith(("http://", "https://")):
-        try:
-            httpx.get(tracking_uri.rstrip("/") + "/health", timeout=10, follow_redirects=True, verify=_tls()).raise_for_status()
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            told = f"MLFLOW_TRACKING_URI={shown(tracking_uri)} does not answer ({without_login(_first_line(error), tracking_uri)}); {mend}"
-            raise ConnectionError(told) from None
-    try:
-        client = _client(tracking_uri)
-        experiment = client.get_experiment_by_name(EXPERIMENT)
-        if experiment is not None:
-            return experiment.experiment_id
-        local = tracking_uri.startswith("sqlite:///")
-        location = (Path(tracking_uri.removeprefix("sqlite:///")).resolve().parent / "mlruns").as_uri() if local else None
-        return client.create_experiment(EXPERIMENT, artifact_location=location, tags=TRAININGS)
-    except MlflowException as error:
-        told = f"MLFLOW_TRACKING_URI={shown(tracking_uri)} is no MLflow store ({without_login(str(error), tracking_uri)}); {mend}"
-        raise ConnectionError(told) from None
 
 
 def start(tracking_uri: str, name: str, tags: dict[str, str]) -> Run:
@@ -213,7 +172,9 @@ def start(tracking_uri: str, name: str, tags: dict[str, str]) -> Run:
     experiment = connect(tracking_uri)
     if MLFLOW_PARENT_RUN_ID not in tags:
         end_dead(tracking_uri)
-    run = _client(tracking_uri).create_run(experiment, tags={**tags, MLFLOW_RUN_NAME: name, owner.TAG: owner.me()}, run_name=name)
+    with answering(tracking_uri):
+        own = {MLFLOW_RUN_NAME: name, owner.TAG: owner.me()}
+        run = client_of(tracking_uri).create_run(experiment, tags={**tags, **own}, run_name=name)
     return Run(tracking_uri, run.info.run_id)
 
 
@@ -223,17 +184,19 @@ def end_dead(tracking_uri: str) -> int:
     Raises:
         ConnectionError: the store does not answer.
     """
-    running = _client(tracking_uri).search_runs([connect(tracking_uri)], "attributes.status = 'RUNNING'")
-    dead = [run.info.run_id for run in running if owner.gone(run.data.tags.get(owner.TAG, ""))]
-    for run_id in dead:
-        _client(tracking_uri).set_terminated(run_id, "KILLED")
+    experiment, client = connect(tracking_uri), client_of(tracking_uri)
+    with answering(tracking_uri):
+        running = client.search_runs([experiment], "attributes.status = 'RUNNING'")
+        dead = [run.info.run_id for run in running if owner.gone(run.data.tags.get(owner.TAG, ""))]
+        for run_id in dead:
+            client.set_terminated(run_id, "KILLED")
     return len(dead)
 
 
 @contextmanager
 def system_metrics(run: Run) -> Iterator[None]:
     """CPU, memory, disk, network and GPU of this machine as curves of a run, for as long as the context lives."""
-    _hush()
+    hush()
     monitor = SystemMetricsMonitor(run.run_id, sampling_interval=SYSTEM_SAMPLE_S, tracking_uri=run.uri)
     monitor.start()
     try:
@@ -245,17 +208,27 @@ def system_metrics(run: Run) -> Iterator[None]:
 
 
 def children(parent: Run) -> dict[str, Run]:
-    """The child runs of a parent by stage; the newest where a stage ran twice."""
-    client = _client(parent.uri)
-    experiment = client.get_run(parent.run_id).info.experiment_id
-    found = client.search_runs([experiment], f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent.run_id}'", order_by=["start_time ASC"])
+    """The child runs of a parent by stage; the newest where a stage ran twice.
+
+    Raises:
+        ConnectionError: the store does not answer.
+    """
+    client = client_of(parent.uri)
+    with answering(parent.uri):
+        experiment = client.get_run(parent.run_id).info.experiment_id
+        found = client.search_runs([experiment], f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent.run_id}'", order_by=["start_time ASC"])
     return {run.data.tags["dvc.stage"]: Run(parent.uri, run.info.run_id) for run in found if "dvc.stage" in run.data.tags}
 
 
 def newest(tracking_uri: str, tags: dict[str, str]) -> str:
-    """Id of the newest run with all these tags, or nothing."""
-    query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
-    found = _client(tracking_uri).search_runs([connect(tracking_uri)], query, max_results=1, order_by=["start_time DESC"])
+    """Id of the newest run with all these tags, or nothing.
+
+    Raises:
+        ConnectionError: the store does not answer.
+    """
+    query, experiment = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items()), connect(tracking_uri)
+    with answering(tracking_uri):
+        found = client_of(tracking_uri).search_runs([experiment], query, max_results=1, order_by=["start_time DESC"])
     return found[0].info.run_id if found else ""
 
 
@@ -265,36 +238,3 @@ def _in_table(value: object) -> object:
     from mlflow import Image  # takes a second to import, and most runs have no table of pictures
 
     return Image(value)
-
-
-@lru_cache
-def _client(tracking_uri: str) -> MlflowClient:
-    _hush()
-    return MlflowClient(tracking_uri)
-
-
-def _hush() -> None:
-    """MLflow says two lines at the end of a run, before it tells the server: where nobody reads them any more, it never would."""
-    MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.set(True)
-    for name in ("mlflow", "alembic", "mlflow.store.db.utils"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-
-
-def shown(tracking_uri: str) -> str:
-    """The URI without a user name and a password."""
-    scheme, _, rest = tracking_uri.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
-
-
-def without_login(text: str, tracking_uri: str) -> str:
-    """A message of somebody else's, without what the URI has of user name and password."""
-    if not (login := urlsplit(tracking_uri).netloc.rpartition("@")[0]):
-        return text
-    password = login.partition(":")[2]
-    for secret in filter(None, (f"{login}@", unquote(password), password)):
-        text = text.replace(secret, "")
-    return text

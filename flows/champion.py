@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from boig import tracking
-from boig.registry import APPROVED_BY, FEED_NEWEST, GATE, PROMOTED_AT, Registry, Version, answering
+from boig.registry import APPROVED_BY, FEED_NEWEST, GATE, PROMOTED_AT, Registry, Version
 from flows.retrain import restore
 from flows.stage import USER_MISTAKES
 
@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd() / 'mlflow.db'}")
     try:
-        with answering():
+        with tracking.answering():
             told = _done(asked, Registry(tracking.uri()))
     except USER_MISTAKES as error:
         print(f"champion: {' '.join(str(error).split())}", file=sys.stderr)

@@ -9,7 +9,7 @@ from prefect.runtime import deployment
 from prefect.states import Completed, State
 
 from boig import tracking
-from boig.registry import Registry, answering
+from boig.registry import Registry
 from boig.retraining.settings import Retraining
 from flows import worktree
 from flows.ingest import LANDED
@@ -22,7 +22,7 @@ ANNOUNCED = Path(worktree.FOLDER, "announced.json")
 
 
 @flow(name="land")
-@answering()
+@tracking.answering()
 def land(settings: Retraining) -> State:
     """Count posts, without their pictures, in the checkout itself; nothing of it is changed."""
     root = Path.cwd()

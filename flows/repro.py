@@ -127,7 +127,10 @@ def _reproduce(root: Path, place: Path, profile: str, *targets: str, pull: bool)
         services.wait_for(env["PREFECT_API_URL"])
         with tracking.system_metrics(parent):
             outcome = _dvc(place, env, *(["--pull"] if pull else []), *targets)
-    lineage.finish_pipeline(parent, place, outcome.did, failed=outcome.code != 0)
+    try:
+        lineage.finish_pipeline(parent, place, outcome.did, failed=outcome.code != 0)
+    except ConnectionError as error:  # it costs the record of this run, not what the run has made
+        print(f"repro: not all of this run is in MLflow: {error}", file=sys.stderr)
     if outcome.code == 0:
         # Only looked at, not run: where posts have landed meanwhile there is something to do, and its servers are gone.
         _write_numbers(place, outcome, memory.peak_bytes, noop_s=_dvc(place, env, "--dry", *targets, quiet=True).wall_s)

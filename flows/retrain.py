@@ -23,7 +23,7 @@ from prefect.states import Completed, State
 from pydantic import ValidationError
 
 from boig import tracking
-from boig.registry import AGAINST, COMMIT, FEED_NEWEST, FEED_POSTS, GATE, LOCK, Registry, Version, answering
+from boig.registry import AGAINST, COMMIT, FEED_NEWEST, FEED_POSTS, GATE, LOCK, Registry, Version
 from boig.retraining.gate import Check, Verdict
 from boig.retraining.settings import Retraining
 from flows import lineage, papers, worktree
@@ -43,7 +43,7 @@ NEEDED = ("models/boigllm", "models/reward", "models/judge", "data/posts")
 
 
 @flow(name="retrain", flow_run_name="retrain {settings.profile}")
-@answering()
+@tracking.answering()
 def retrain(settings: Retraining) -> State:
     """One retraining, or the news that there is nothing to retrain on."""
     root = Path.cwd()

@@ -28,7 +28,7 @@ DOORS = {
     "prefect": ("flows/", "infra/"),
     "dvc": ("flows/", "infra/"),
     "ray": ("flows/", "infra/", "boig/cluster.py", "boig/gcs.py"),
-    "mlflow": ("boig/tracking.py", "boig/registry.py"),
+    "mlflow": ("boig/tracking.py", "boig/tracking_store.py", "boig/registry.py"),
     "boto3": ("boig/store.py",),
     "botocore": ("boig/store.py",),
     "s3fs": ("boig/store.py",),

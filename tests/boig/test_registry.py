@@ -7,7 +7,7 @@ import pytest
 from mlflow import MlflowClient
 
 from boig import tracking
-from boig.registry import AGAINST, APPROVED_BY, COMMIT, GATE, LOCK, Registry, Version, answering
+from boig.registry import AGAINST, APPROVED_BY, COMMIT, GATE, LOCK, Registry, Version
 from boig.tracking import Run
 
 
@@ -121,11 +121,14 @@ def test_a_server_that_is_gone_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     told = r"^MLFLOW_TRACKING_URI=http://127\.0\.0\.1:1 does not answer \([^<>]*refused\); start the server, .*$"
-    with pytest.raises(ConnectionError, match=told), answering():
+    with pytest.raises(ConnectionError, match=told), tracking.answering():
         Registry(tracking.uri()).versions()
 
 
 def test_what_a_server_refuses_is_told_with_its_reason(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", run.uri)
-    with pytest.raises(ConnectionError, match=r"^MLflow does not do what is asked: .*boig.* not found; see `make doctor`"), answering():
+    with (
+        pytest.raises(ConnectionError, match=r"^MLflow does not do what is asked: .*boig.* not found; see `make doctor`"),
+        tracking.answering(),
+    ):
         MlflowClient(run.uri).get_registered_model("boig")

@@ -180,3 +180,13 @@ def greet(server: socket.socket, greeting: bytes) -> None:
     with connection:
         connection.recv(4096)
         connection.sendall(greeting)
+
+
+@pytest.mark.parametrize(
+    "ask", [tracking.children, lambda run: tracking.newest(run.uri, {"a": "b"}), lambda run: tracking.end_dead(run.uri)]
+)
+def test_a_server_that_is_gone_at_the_end_is_told_in_a_line_without_its_password(ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(ConnectionError, match=r"^MLFLOW_TRACKING_URI=http://127\.0\.0\.1:1 does not answer") as told:
+        ask(tracking.Run("http://me:secret@127.0.0.1:1", "a-run"))
+    assert "secret" not in str(told.value)
