@@ -7,21 +7,53 @@
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import boto3
 from boto3.exceptions import Boto3Error
+from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 SETTING = "BOIG_S3_URL"
 PUBLISHED = ("metrics", "models/boigsd", "reports", "dvc.lock", "params.yaml")
 """What a run publishes, relative to its workspace. Data and all models go with `dvc push`."""
+MANIFEST = "manifest.json"
+"""Of a run, beside what it published; written last."""
+PART_BYTES = 8 * 2**20
+TRANSFER = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=8, num_download_attempts=5)
+"""Larger files go in parts, several at once, and a part that fails is sent or asked for again by itself."""
+TRIES = 6
+"""Of a request that is not answered, or is answered with "later"; waits in between grow."""
+MENDS = {
+    "RequestTimeTooSkewed": "this machine's clock is off; set it by NTP (`timedatectl set-ntp true`)",
+    "NoSuchBucket": f"make the bucket, or name another in {SETTING}",
+    "404": f"it is not there; check the address, and the bucket in {SETTING}",
+    "InvalidAccessKeyId": "the server does not know AWS_ACCESS_KEY_ID; set keys of this server, or AWS_ENDPOINT_URL to theirs",
+    "SignatureDoesNotMatch": "AWS_SECRET_ACCESS_KEY is not the secret of AWS_ACCESS_KEY_ID; set both to one pair",
+    "AccessDenied": "these keys may not do that; take those of a component that may (`python -m infra.policies` prints the rights)",
+    "403": "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, what they may do, and this machine's clock",
+    "ExpiredToken": "the session is over; sign in again, or set AWS_SESSION_TOKEN anew",
+    "PermanentRedirect": "the bucket is in another region; set AWS_DEFAULT_REGION to it",
+    "AuthorizationHeaderMalformed": "the bucket is in another region; set AWS_DEFAULT_REGION to it",
+    "BadDigest": "the content was damaged on its way; start again",
+    "FlexibleChecksumError": "the content was damaged on its way or in its place; start again, then put it there anew",
+    "ClientError": "start again later; if it stays, the server's log has the reason",
+    "NoCredentialsError": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
+    "PartialCredentialsError": "set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "ProfileNotFound": "name a profile of ~/.aws/config in AWS_PROFILE",
+    "SSLError": "name the authority of the server's certificate in AWS_CA_BUNDLE, or check AWS_ENDPOINT_URL",
+    "ConnectionError": "see whether the server runs, and check AWS_ENDPOINT_URL",
+    "HTTPClientError": "see whether the server runs, and check AWS_ENDPOINT_URL",
+    "Boto3Error": "see whether the server runs, and check AWS_ENDPOINT_URL",
+    "BotoCoreError": f"check {SETTING} and AWS_ENDPOINT_URL",
+}
+"""What to do, by the server's code of error, or else by the kind of error, the narrowest first. 403 and 404 are all that a HEAD tells."""
 
 
 @dataclass(frozen=True)
@@ -56,46 +88,12 @@ class Store:
         bucket, _, prefix = rest.partition("/")
         if scheme != "s3" or not bucket:
             raise ValueError(f"{SETTING}={url!r} must look like s3://bucket/prefix; the endpoint is AWS_ENDPOINT_URL")
-        config = Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=10, read_timeout=60, max_pool_connections=16)
-        client = _told("connect", lambda: boto3.Session().client("s3", config=config))
+        client = _told("connect", lambda: boto3.Session().client("s3", config=_config()))
         return cls(client, bucket, prefix.strip("/"))
 
     def key(self, name: str) -> str:
         """The object key of a name under the prefix."""
         return f"{self.prefix}/{name}" if self.prefix else name
-
-    def upload(self, source: Path, name: str) -> list[dict]:
-        """A file or a folder to `name`; one entry per object: name, bytes, sha256.
-
-        Raises:
-            ConnectionError: the endpoint does not answer or refuses.
-        """
-        entries = []
-        for file in _files(source):
-            target = f"{name}/{file.relative_to(source).as_posix()}" if source.is_dir() else name
-            self.send(file, self.key(target))
-            with file.open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            entries.append({"name": target, "bytes": file.stat().st_size, "sha256": digest})
-        return entries
-
-    def download(self, name: str, target: Path) -> int:
-        """All objects under `name` into a folder; how many.
-
-        Raises:
-            ConnectionError: the endpoint does not answer or refuses.
-            FileNotFoundError: nothing is there.
-        """
-        entries = _told(f"list s3://{self.bucket}/{self.key(name)}", lambda: list(self._entries(self.key(name) + "/")))
-        if not entries:
-            raise FileNotFoundError(f"s3://{self.bucket}/{self.key(name)} is empty; check {SETTING}")
-        for key in (entry.key for entry in entries):
-            path = target / key.removeprefix(self.key(name) + "/")
-            if not path.resolve().is_relative_to(target.resolve()):
-                raise ValueError(f"object {key!r} would be written outside of {target}; remove it from the bucket")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self.fetch(key, path)
-        return len(entries)
 
     def entries(self) -> list[Entry]:
         """All objects under the prefix.
@@ -105,13 +103,26 @@ class Store:
         """
         return _told(f"list s3://{self.bucket}/{self.prefix}", lambda: list(self._entries(f"{self.prefix}/" if self.prefix else "")))
 
-    def fetch(self, key: str, path: Path) -> None:
-        """One object, by its whole key, to a file.
+    def fetch(self, key: str, path: Path, sha256: str = "") -> None:
+        """One object, by its whole key, to a file: the whole of it, or nothing.
+
+        Args:
+            key: of the object.
+            path: of the file.
+            sha256: what the content's must be, where that is known.
 
         Raises:
-            ConnectionError: the endpoint does not answer or refuses.
+            ConnectionError: the endpoint does not answer or refuses, or has other content.
         """
-        _told(f"download s3://{self.bucket}/{key}", self.client.download_file, self.bucket, key, str(path))
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        try:
+            _told(f"download s3://{self.bucket}/{key}", self.client.download_file, self.bucket, key, str(draft), Config=TRANSFER)
+            if sha256 and (found := _digest(draft)) != sha256:
+                told = f"s3://{self.bucket}/{key} has sha256 {found[:12]}… where {sha256[:12]}… was published"
+                raise ConnectionError(f"{told}; publish it again, and find out who has written there")
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
 
     def send(self, path: Path, key: str) -> None:
         """A file to one object, by its whole key.
@@ -119,7 +130,7 @@ class Store:
         Raises:
             ConnectionError: the endpoint does not answer or refuses.
         """
-        _told(f"upload to s3://{self.bucket}/{key}", self.client.upload_file, str(path), self.bucket, key)
+        _told(f"upload to s3://{self.bucket}/{key}", self.client.upload_file, str(path), self.bucket, key, Config=TRANSFER)
 
     def put_once(self, name: str, content: dict) -> bool:
         """Write a JSON object unless it exists already (`If-None-Match: *`); whether it was written.
@@ -157,11 +168,12 @@ def ensure_buckets(endpoint: str, key: str, secret: str, names: Iterable[str]) -
     Raises:
         ConnectionError: the endpoint does not answer or refuses.
     """
-    client = boto3.Session(aws_access_key_id=key, aws_secret_access_key=secret, region_name="us-east-1").client("s3", endpoint_url=endpoint)
+    session = boto3.Session(aws_access_key_id=key, aws_secret_access_key=secret, region_name="us-east-1")
+    client = session.client("s3", endpoint_url=endpoint, config=_config())
     present = {bucket["Name"] for bucket in _told(f"list the buckets of {endpoint}", client.list_buckets)["Buckets"]}
     for name in names:
         if name not in present:
-            _told(f"make bucket {name}", partial(_make_bucket, client, name))
+            _told(f"make bucket {name}", _make_bucket, client, name)
 
 
 def _make_bucket(client, name: str) -> None:
@@ -185,9 +197,9 @@ def check(url: str, environment: Mapping[str, str]) -> None:
     store = Store.from_url(url)
     key, secret = environment.get("AWS_ACCESS_KEY_ID"), environment.get("AWS_SECRET_ACCESS_KEY")
     client = boto3.Session(key, secret, environment.get("AWS_SESSION_TOKEN")).client(
-        "s3", endpoint_url=environment.get("AWS_ENDPOINT_URL"), region_name=environment.get("AWS_DEFAULT_REGION")
+        "s3", endpoint_url=environment.get("AWS_ENDPOINT_URL"), region_name=environment.get("AWS_DEFAULT_REGION"), config=_config(tries=2)
     )
-    _told(f"list s3://{store.bucket}", partial(client.list_objects_v2, Bucket=store.bucket, MaxKeys=1))
+    _told(f"list s3://{store.bucket}", client.list_objects_v2, Bucket=store.bucket, MaxKeys=1)
 
 
 def publish(workspace: Path, profile: str) -> str:
@@ -200,24 +212,52 @@ def publish(workspace: Path, profile: str) -> str:
         ConnectionError: the endpoint does not answer or refuses.
     """
     store = Store.from_url(os.environ[SETTING])
-    present = [workspace / name for name in PUBLISHED if (workspace / name).exists()]
-    digest = hashlib.sha256()
-    for file in [file for source in present for file in _files(source)]:
-        with file.open("rb") as stream:
-            digest.update(file.relative_to(workspace).as_posix().encode() + hashlib.file_digest(stream, "sha256").digest())
-    name = f"runs/{profile}/{digest.hexdigest()[:16]}"
-    entries = [entry for source in present for entry in store.upload(source, f"{name}/{source.relative_to(workspace).as_posix()}")]
-    store.put_once(f"{name}/manifest.json", {"profile": profile, "files": entries})
-    return f"s3://{store.bucket}/{store.key(name)}/manifest.json"
+    files = [file for name in PUBLISHED if (workspace / name).exists() for file in _files(workspace / name)]
+    hashes = {file.relative_to(workspace).as_posix(): _digest(file) for file in files}
+    name = f"runs/{profile}/{run_id(hashes)}"
+    entries = []
+    for file, (path, sha256) in zip(files, hashes.items(), strict=True):
+        store.send(file, store.key(f"{name}/{path}"))
+        entries.append({"name": f"{name}/{path}", "bytes": file.stat().st_size, "sha256": sha256})
+    store.put_once(f"{name}/{MANIFEST}", {"profile": profile, "files": entries})
+    return f"s3://{store.bucket}/{store.key(name)}/{MANIFEST}"
+
+
+def run_id(hashes: Mapping[str, str]) -> str:
+    """Name of a run: a hash of its files' paths and sha256, so that a manifest can be compared with its address."""
+    return hashlib.sha256(b"".join(path.encode() + bytes.fromhex(sha256) for path, sha256 in hashes.items())).hexdigest()[:16]
 
 
 def _files(source: Path) -> list[Path]:
     return sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
 
 
-def _told(what: str, call, *arguments):
-    """Call, and tell a failure in one line without anything secret."""
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _config(tries: int = TRIES) -> Config:
+    """Each content goes with its checksum, which the server compares; and comes with it, and is compared here.
+
+    AWS's own settings turn that off for a server that knows no checksums.
+    """
+    return Config(
+        retries={"mode": "standard", "total_max_attempts": tries},
+        connect_timeout=10,
+        read_timeout=60,
+        max_pool_connections=16,
+        request_checksum_calculation=os.environ.get("AWS_REQUEST_CHECKSUM_CALCULATION", "when_supported"),
+        response_checksum_validation=os.environ.get("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_supported"),
+    )
+
+
+def _told(what: str, call, *arguments, **named):
+    """Call, and tell a failure and its mend in one line without anything secret."""
     try:
-        return call(*arguments)
+        return call(*arguments, **named)
     except (BotoCoreError, ClientError, Boto3Error) as error:
-        raise ConnectionError(f"cannot {what}: {type(error).__name__}: {error}; check {SETTING}, AWS_ENDPOINT_URL and the keys") from None
+        met = error.__context__ if isinstance(error.__context__, ClientError) else error  # boto3 wraps what an upload has met
+        code = met.response["Error"]["Code"] if isinstance(met, ClientError) else ""
+        mend = next(MENDS[name] for name in (code, *(kind.__name__ for kind in type(met).__mro__)) if name in MENDS)
+        raise ConnectionError(" ".join(f"cannot {what}: {type(met).__name__}: {met}; {mend}".split())) from None

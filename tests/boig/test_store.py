@@ -4,6 +4,15 @@ from pathlib import Path
 
 import pytest
 from botocore.client import BaseClient
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    EndpointConnectionError,
+    FlexibleChecksumError,
+    NoCredentialsError,
+    NoRegionError,
+    SSLError,
+)
 
 from boig.store import Store, ensure_buckets, publish
 
@@ -14,7 +23,7 @@ class Bucket:
     def __init__(self) -> None:
         self.keys: list[str] = []
 
-    def upload_file(self, source: str, bucket: str, key: str) -> None:
+    def upload_file(self, source: str, bucket: str, key: str, **_: object) -> None:
         self.keys.append(key)
 
     def put_object(self, **arguments: object) -> None:
@@ -46,16 +55,55 @@ def test_only_results_leave_the_machine_and_the_manifest_comes_last(tmp_path: Pa
     assert [key.split("/", 4)[-1] for key in bucket.keys] == ["metrics/a.json", "reports/report.html", "manifest.json"]
 
 
-def test_an_object_name_cannot_leave_the_folder(tmp_path: Path):
-    class Listing:
-        def get_paginator(self, _: str) -> "Listing":
-            return self
+REFUSALS = {
+    "RequestTimeTooSkewed": "this machine's clock is off; set it by NTP (`timedatectl set-ntp true`)",
+    "NoSuchBucket": "make the bucket, or name another in BOIG_S3_URL",
+    "InvalidAccessKeyId": "the server does not know AWS_ACCESS_KEY_ID",
+    "SignatureDoesNotMatch": "AWS_SECRET_ACCESS_KEY is not the secret of AWS_ACCESS_KEY_ID",
+    "AccessDenied": "these keys may not do that",
+    "ExpiredToken": "the session is over",
+    "PermanentRedirect": "set AWS_DEFAULT_REGION",
+    "SlowDown": "start again later",
+}
 
-        def paginate(self, **_: object) -> list[dict]:
-            return [{"Contents": [{"Key": "p/x/../../../evil", "Size": 1, "ETag": '"e"'}]}]
 
-    with pytest.raises(ValueError, match="outside"):
-        Store(Listing(), "b", "p").download("x", tmp_path / "target")
+@pytest.mark.parametrize("code", REFUSALS)
+@pytest.mark.parametrize("verb", ["list", "upload"])
+def test_a_refusal_has_its_own_mend(code: str, verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(self: BaseClient, name: str, arguments: dict) -> dict:
+        raise ClientError({"Error": {"Code": code, "Message": "two\nlines"}}, name)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", refuse)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    (tmp_path / "file").write_text("x")
+    store = Store.from_url("s3://boig/team")
+    with pytest.raises(ConnectionError) as raised:
+        store.entries() if verb == "list" else store.send(tmp_path / "file", "team/file")
+    told = str(raised.value)
+    assert told.startswith(f"cannot {verb} ")
+    assert code in told
+    assert REFUSALS[code] in told.split("; ", 1)[1]
+    assert "\n" not in told
+
+
+@pytest.mark.parametrize(
+    ("error", "mend"),
+    [
+        (EndpointConnectionError(endpoint_url="http://127.0.0.1:9"), "see whether the server runs, and check AWS_ENDPOINT_URL"),
+        (SSLError(endpoint_url="https://x", error="self-signed"), "AWS_CA_BUNDLE"),
+        (NoCredentialsError(), "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+        (FlexibleChecksumError(error_msg="no match"), "damaged"),
+        (NoRegionError(), "check BOIG_S3_URL and AWS_ENDPOINT_URL"),
+    ],
+)
+def test_what_never_reached_a_server_has_its_own_mend(error: BotoCoreError, mend: str, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object) -> dict:
+        raise error
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", fail)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with pytest.raises(ConnectionError, match=f"^cannot list s3://boig/team: {type(error).__name__}: .*; .*{mend}"):
+        Store.from_url("s3://boig/team").entries()
 
 
 def test_a_bucket_that_another_made_meanwhile_is_taken_as_made(monkeypatch: pytest.MonkeyPatch):

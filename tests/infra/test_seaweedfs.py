@@ -1,15 +1,26 @@
 """Against a real S3 server: what a run publishes, and DVC's push and pull."""
 
+import json
 import os
+import random
+import re
 import shutil
 import subprocess
 import sys
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
+import botocore.auth
 import pytest
+import typer
+from botocore.awsrequest import AWSRequest
 
-from boig.store import Store, publish
+from boig.store import Store, check, publish, run_id
+from infra.policies import bucket_documents
+from infra.published import download, main
 from infra.remote import configure
+from tests.infra.stack import allowed
 
 pytestmark = pytest.mark.slow
 
@@ -42,11 +53,56 @@ def test_a_run_is_published_once_with_its_manifest_last(
     (workspace / "metrics" / "evaluate.json").write_text("other")
     assert publish(workspace, "default") != address
 
-    store = Store.from_url("s3://boig/team")
-    name = address.removeprefix("s3://boig/team/").removesuffix("/manifest.json")
-    assert store.download(name, tmp_path / "back") == 6
+    assert download(address, tmp_path / "back") == 5
     assert (tmp_path / "back" / "models/boigsd/pft/adapter_model.safetensors").read_text() == "models/boigsd/pft/adapter_model.safetensors"
-    assert (tmp_path / "back" / "manifest.json").is_file()
+    assert (tmp_path / "back" / "metrics" / "evaluate.json").read_text() == "metrics/evaluate.json"
+    with pytest.raises(FileExistsError, match="name a new folder"):
+        download(address, tmp_path / "back")
+
+
+@pytest.mark.parametrize("name", ["reports/report.html", "manifest.json"])
+def test_what_somebody_has_changed_is_refused_and_nothing_is_left(
+    name: str, client: dict[str, str], workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("BOIG_S3_URL", f"s3://boig/changed/{Path(name).stem}")
+    address = publish(workspace, "default")
+    store = Store.from_url(address.removesuffix("/manifest.json"))
+    store.client.put_object(Bucket="boig", Key=store.key(name), Body=b"changed")
+    with pytest.raises(ConnectionError, match=rf"{name} (has sha256 .* was published|is not what was published there); publish it again"):
+        download(address, tmp_path / "back")
+    assert [path.name for path in tmp_path.iterdir()] == ["workspace"]
+
+
+def test_a_manifest_cannot_name_what_is_outside(client: dict[str, str], tmp_path: Path):
+    hashes = {"../../evil": "00" * 32}
+    place = Store.from_url(f"s3://boig/evil/runs/default/{run_id(hashes)}")
+    run = f"runs/default/{run_id(hashes)}"
+    place.put_once("manifest.json", {"files": [{"name": f"{run}/{name}", "sha256": sha256} for name, sha256 in hashes.items()]})
+    with pytest.raises(ValueError, match=r"names '../../evil', which would be outside"):
+        download(f"s3://boig/evil/{run}/manifest.json", tmp_path / "back")
+
+
+def test_a_large_file_goes_in_parts_and_comes_back_equal(client: dict[str, str], tmp_path: Path):
+    sent, back = tmp_path / "sent", tmp_path / "back"
+    sent.write_bytes(random.Random(0).randbytes(20_000_000))
+    store = Store.from_url("s3://boig/large")
+    store.send(sent, store.key("file"))
+    [entry] = store.entries()
+    assert entry.etag.endswith("-3"), "S3's mark of what came in three parts"
+    store.fetch(entry.key, back)
+    assert back.read_bytes() == sent.read_bytes()
+
+
+def test_the_server_refuses_what_was_damaged_on_its_way(client: dict[str, str], tmp_path: Path):
+    def damage(request: AWSRequest, **_: object) -> None:
+        request.headers.replace_header("x-amz-checksum-crc32", "AAAAAA==")
+
+    store = Store.from_url("s3://boig/damaged")
+    store.client.meta.events.register("before-sign.s3.PutObject", damage)
+    (tmp_path / "file").write_text("content")
+    with pytest.raises(ConnectionError, match=r"BadDigest.*; the content was damaged on its way; start again"):
+        store.send(tmp_path / "file", store.key("file"))
+    assert store.entries() == []
 
 
 def test_a_manifest_is_never_replaced(client: dict[str, str]):
@@ -63,11 +119,50 @@ def test_a_wrong_key_is_refused_in_one_line_without_the_key(client: dict[str, st
         publish(workspace, "default")
     assert "\n" not in str(raised.value)
     assert "not-the-secret" not in str(raised.value)
+    assert str(raised.value).endswith("AWS_SECRET_ACCESS_KEY is not the secret of AWS_ACCESS_KEY_ID; set both to one pair")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+    with pytest.raises(ConnectionError, match=r"InvalidAccessKeyId.*; the server does not know AWS_ACCESS_KEY_ID; set keys of this server"):
+        publish(workspace, "default")
 
 
-def test_what_is_not_there_is_named(client: dict[str, str], tmp_path: Path):
-    with pytest.raises(FileNotFoundError, match="s3://boig/nothing/x is empty"):
-        Store.from_url("s3://boig/nothing").download("x", tmp_path)
+def test_a_missing_bucket_is_told_with_its_mend(client: dict[str, str]):
+    with pytest.raises(ConnectionError, match=r"cannot list s3://no-such: .*; make the bucket, or name another in BOIG_S3_URL$"):
+        check("s3://no-such", client)
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_clock_that_is_off_is_told_with_its_mend(hours: int, client: dict[str, str], monkeypatch: pytest.MonkeyPatch):
+    now = botocore.auth.get_current_datetime
+    monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda *arguments: now(*arguments) + timedelta(hours=hours))
+    with pytest.raises(ConnectionError, match=r"RequestTimeTooSkewed.*; this machine's clock is off; set it by NTP"):
+        Store.from_url("s3://boig").entries()
+
+
+def test_what_is_not_there_is_told_by_the_command(client: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for address, told in {
+        "s3://boig/nothing/manifest.json": "cannot download s3://boig/nothing/manifest.json: .*; it is not there; check the address",
+        "s3://boig/nothing": "'s3://boig/nothing' must end with /manifest.json",
+    }.items():
+        with pytest.raises(typer.Exit):
+            main(address, tmp_path / "back")
+        assert re.fullmatch(f"published: {told}[^\n]*\n", capsys.readouterr().err)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_bucket_with_aws_documents_refuses_whoever_comes_without_tls(client: dict[str, str]):
+    admin = Store.from_url("s3://guarded").client
+    admin.create_bucket(Bucket="guarded")
+    admin.put_object(Bucket="guarded", Key="before", Body=b"x")
+    documents = bucket_documents("published", {"published": "guarded"})
+    admin.put_bucket_lifecycle_configuration(Bucket="guarded", LifecycleConfiguration=documents["lifecycle"])
+    rules = {rule["ID"]: rule for rule in admin.get_bucket_lifecycle_configuration(Bucket="guarded")["Rules"]}
+    assert rules["UnfinishedUploads"]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
+    assert (rules["HandedOver"]["Filter"], rules["HandedOver"]["Expiration"]["Days"]) == ({"Prefix": "handover/"}, 30)
+    admin.put_bucket_policy(Bucket="guarded", Policy=json.dumps(documents["policy"]))
+    for call in (admin.get_object, partial(admin.put_object, Body=b"x"), admin.delete_object):
+        assert not allowed(partial(call, Bucket="guarded", Key="before"))
+    with pytest.raises(ConnectionError, match=r"cannot list s3://guarded/: AccessDenied.*; these keys may not do that; take those of"):
+        Store.from_url("s3://guarded").entries()
 
 
 def test_dvc_pushes_to_and_pulls_from_the_store(client: dict[str, str], tmp_path: Path):
