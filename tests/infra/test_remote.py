@@ -19,7 +19,7 @@ def test_the_remote_is_written_beside_other_local_settings(tmp_path: Path):
     config.read(tmp_path / ".dvc" / "config.local")
     assert config["cache"]["dir"] == "elsewhere"
     assert config["core"]["remote"] == "store"
-    assert config["'remote \"store\"'"]["url"] == "s3://bucket/other/dvc"
+    assert dict(config["'remote \"store\"'"]) == {"url": "s3://bucket/other/dvc", "verify": "true"}
 
 
 @pytest.mark.parametrize(

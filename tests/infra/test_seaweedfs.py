@@ -1,5 +1,6 @@
 """Against a real S3 server: what a run publishes, and DVC's push and pull."""
 
+import hashlib
 import json
 import os
 import random
@@ -165,7 +166,7 @@ def test_a_bucket_with_aws_documents_refuses_whoever_comes_without_tls(client: d
         Store.from_url("s3://guarded").entries()
 
 
-def test_dvc_pushes_to_and_pulls_from_the_store(client: dict[str, str], tmp_path: Path):
+def test_dvc_pushes_to_the_store_and_pulls_what_nobody_has_changed(client: dict[str, str], tmp_path: Path):
     root = tmp_path / "project"
     (root / ".dvc").mkdir(parents=True)
     (root / ".dvc" / "config").write_text("[core]\n    analytics = false\n    no_scm = true\n")
@@ -173,12 +174,25 @@ def test_dvc_pushes_to_and_pulls_from_the_store(client: dict[str, str], tmp_path
     configure("s3://dvc/project", root)
     dvc(root, "repro")
     dvc(root, "push")
-    shutil.rmtree(root / "out")
-    shutil.rmtree(root / ".dvc" / "cache")
+    forget(root)
     dvc(root, "pull")
     assert (root / "out" / "b").read_text() == "two\n"
     secret = client["AWS_SECRET_ACCESS_KEY"]
     assert not [path for path in (root / ".dvc").rglob("config*") if secret in path.read_text()]
+
+    forget(root)
+    store = Store.from_url("s3://dvc/project")
+    changed = next(entry.key for entry in store.entries() if entry.key.endswith(hashlib.md5(b"two\n").hexdigest()[2:]))
+    store.client.put_object(Bucket="dvc", Key=changed, Body=b"TWO\n")
+    with pytest.raises(AssertionError, match="failed to pull"):
+        dvc(root, "pull")
+    assert not (root / "out" / "b").exists()
+
+
+def forget(root: Path) -> None:
+    """What was made, here and in the cache."""
+    shutil.rmtree(root / "out")
+    shutil.rmtree(root / ".dvc" / "cache")
 
 
 def dvc(root: Path, *arguments: str) -> None:
