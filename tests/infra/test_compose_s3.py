@@ -1,5 +1,6 @@
 """The S3 server of the compose file, for real."""
 
+import random
 import subprocess
 import urllib.error
 import urllib.request
@@ -12,6 +13,8 @@ import psutil
 import pytest
 from botocore.config import Config
 
+from boig.store import Store, ensure_buckets, publish
+from infra.published import download
 from infra.stack import keys as stack_keys
 from infra.stack import settings, weed
 from tests.conftest import free_port, wait_for
@@ -72,13 +75,36 @@ class TestS3:
 
     def test_components_may_do_their_own(self, server: dict, made: Path) -> None:
         keys, _ = keys_of(made)
-        admin = client(server["address"], keys, "admin")
-        for bucket in settings.load(settings.DEFAULT).buckets.model_dump().values():
-            admin.create_bucket(Bucket=bucket)
+        ensure_buckets(server["address"], *keys.s3["admin"], settings.load(settings.DEFAULT).buckets.model_dump().values())
         asked = {"pipeline": "boig", "mlflow": "mlflow", "reader": "boig"}
         may = {name: allowed(lambda n=name, b=bucket: client(server["address"], keys, n).put_object(Bucket=b, Key="x", Body=b"x"))
                for name, bucket in asked.items()}  # fmt: skip
         assert may == {"pipeline": True, "mlflow": True, "reader": False}
+
+    def test_the_policies_are_enough_for_parts_and_for_who_brings_a_run_back(
+        self, server: dict, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        keys, _ = keys_of(made)
+        ensure_buckets(server["address"], *keys.s3["admin"], ["boig"])
+        environment = {"AWS_ENDPOINT_URL": server["address"], "AWS_DEFAULT_REGION": "us-east-1", "BOIG_S3_URL": "s3://boig"}
+
+        def become(component: str) -> Store:
+            key, secret = keys.s3[component]
+            for name, value in (environment | {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret}).items():
+                monkeypatch.setenv(name, value)
+            return Store.from_url("s3://boig")
+
+        (tmp_path / "run" / "reports").mkdir(parents=True)
+        large = tmp_path / "run" / "reports" / "large"
+        large.write_bytes(random.Random(0).randbytes(20_000_000))
+        become("ray_worker").send(large, "handover/large")
+        become("pipeline")
+        address = publish(tmp_path / "run", "default")
+        reader = become("reader")
+        assert download(address, tmp_path / "back") == 1
+        assert (tmp_path / "back" / "reports" / "large").read_bytes() == large.read_bytes()
+        with pytest.raises(ConnectionError, match=r"cannot upload to s3://boig/x: AccessDenied.*; these keys may not do that"):
+            reader.send(large, "x")
 
     def test_signatures_for_the_public_name_hold_behind_the_proxy(self, server: dict, made: Path) -> None:
         """What Caddy hands on: the client's Host, and where the request came from."""
