@@ -6,7 +6,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
 
@@ -91,16 +92,32 @@ def http(port: int, method: str, path: str) -> int:
         return 0
 
 
-def listening(stack: Stack) -> set[tuple[str, int]]:
-    """Address and port of everything that the stack's processes listen on."""
+def listening(stack: Stack, *parts: str) -> set[tuple[str, int]]:
+    """Address and port of everything that the processes of some parts listen on; of all parts, where none is named."""
     found = set()
-    for name in services.services(stack, keys.ensure(stack.folder)):
+    for name in parts or services.services(stack, keys.ensure(stack.folder)):
         for process in launch.processes(stack, name):
             try:
                 found |= {(c.laddr.ip, c.laddr.port) for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
             except psutil.Error:
                 continue
     return found
+
+
+@contextmanager
+def computing(env: dict[str, str]) -> Iterator[None]:
+    """An actor on the stack's Ray: a worker that has a port of its own."""
+    driver = (
+        "import ray; ray.init(); a = ray.remote(type('A', (), {'f': lambda self: 1})).remote(); print(ray.get(a.f.remote()), flush=True)"
+    )
+    command = [sys.executable, "-c", f"{driver}; input()"]
+    with subprocess.Popen(command, env=os.environ | env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "1\n"
+            yield
+        finally:
+            process.kill()
 
 
 def ask(env: dict[str, str], path: str, body: dict | None = None) -> list | dict:

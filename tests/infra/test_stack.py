@@ -17,7 +17,8 @@ from infra import deploy, doctor
 from infra.compose.prepare import Users
 from infra.stack import health, keys, launch, services, settings, supervisor
 from infra.stack.settings import Stack
-from tests.infra.stack import BACK_S, ROOT, allowed, ask, client, deployed, ended, http, listening, run, write_settings
+from tests.infra import doors
+from tests.infra.stack import BACK_S, ROOT, allowed, ask, client, computing, deployed, ended, http, listening, run, write_settings
 
 
 @pytest.fixture(scope="module")
@@ -104,13 +105,26 @@ class TestDoors:
     def test_http(self, stack: Stack) -> None:
         let_in = []
         for port in {port for _, port in listening(stack)}:
-            for method, path in WRITES:
+            for method, path in doors.WRITES:
                 if method == "GET" and port not in (stack.ports.s3_master, stack.ports.s3_filer, stack.ports.s3_volume):
                     continue  # elsewhere a GET writes nothing: Ray's pages of metrics answer to any path
                 status = http(port, method, path)
                 if 200 <= status < 300:
                     let_in.append((port, method, path, status))
         assert not let_in
+
+    def test_whatever_does_not_speak_http(self, stack: Stack, env: dict[str, str]) -> None:
+        ports = stack.ports.all()
+        certificate = {ports[f"{name}_grpc"]: doors.CERTIFICATE for name in ("s3", "s3_master", "s3_filer", "s3_volume")}
+        token = {ports[name]: doors.TOKEN for name in ("ray", "ray_client", "ray_inner_0", "ray_inner_1", "ray_inner_2")}
+        with computing(env):
+            prefect = {port for _, port in listening(stack, "worker")}
+            silent = {port for _, port in listening(stack) if not http(port, "GET", "/")}
+            found = {port: doors.refusal(port, port in prefect) for port in silent}
+        others = [how for port, how in found.items() if port not in certificate | token]
+        assert found.items() >= (certificate | token).items()
+        assert set(others) == {doors.ATTEMPT, doors.TOKEN}  # of the worker for its flow runs, and of the actor
+        assert "rejected unauthenticated connection" in (stack.logs / "worker.log").read_text()
 
     @pytest.mark.parametrize(
         ("wrong", "told"),
@@ -174,32 +188,24 @@ class TestDoors:
         assert {name for name, call in asked.items() if allowed(call)} == {"put", "put once", "get", "list"}
 
     @pytest.mark.parametrize(
-        ("port", "call"),
+        ("port", "write", "request_"),
         [
-            ("ray", "ray.rpc.NodeInfoGcsService/GetAllNodeInfo"),
-            ("ray_inner", "ray.rpc.NodeManagerService/GetNodeStats"),
-            ("ray_client", "ray.rpc.RayletDriver/Init"),
+            ("s3_master", "master_pb.Seaweed/Assign", b""),
+            ("s3_volume", "volume_server_pb.VolumeServer/VolumeDelete", b""),
+            ("s3_filer", "filer_pb.SeaweedFiler/KvPut", b"\n\x01k\x12\x01v"),
+            ("s3", "messaging_pb.SeaweedS3IamCache/PutIdentity", b""),
         ],
     )
-    @pytest.mark.parametrize("login", [(), (("authorization", "Bearer " + "0" * 64),)], ids=["no token", "wrong token"])
-    def test_ray_without_its_token(self, port: str, call: str, login: tuple, stack: Stack) -> None:
-        with grpc.insecure_channel(f"127.0.0.1:{getattr(stack.ports, port)}") as channel, pytest.raises(grpc.RpcError) as refused:
-            channel.unary_unary(f"/{call}")(b"", timeout=20, metadata=login)
-        assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    def test_seaweedfs_without_its_certificate(self, port: str, write: str, request_: bytes, stack: Stack) -> None:
+        """The same call is answered, if only to say no to what it asks, where the certificate is shown."""
+        plain, tls, shown = doors.seaweedfs_answers(stack.ports.all()[f"{port}_grpc"], stack.folder / "tls", write, request_)
+        assert plain is tls is grpc.StatusCode.UNAVAILABLE
+        assert shown not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNIMPLEMENTED)
 
     def test_ray_with_its_token(self, stack: Stack) -> None:
         login = (("authorization", f"Bearer {keys.ensure(stack.folder).ray}"),)
         with grpc.insecure_channel(f"127.0.0.1:{stack.ports.ray}") as channel:
             assert channel.unary_unary("/ray.rpc.NodeInfoGcsService/GetAllNodeInfo")(b"", timeout=20, metadata=login)
-
-
-WRITES = (
-    ("PUT", "/boig/intruder"), ("POST", "/intruder"), ("POST", "/submit"), ("GET", "/dir/assign"), ("GET", "/vol/grow?count=1"),
-    ("POST", "/api/jobs/"), ("POST", "/api/flows/"), ("POST", "/api/admin/database/clear"), ("POST", "/api/2.0/mlflow/runs/create"),
-    ("POST", "/api/2.0/mlflow/experiments/create"), ("PUT", "/api/2.0/mlflow-artifacts/artifacts/x"),
-    ("DELETE", "/api/2.0/mlflow/users/delete"),
-    ("POST", "/api/serve/applications/"), ("PUT", "/api/serve/applications/"), ("POST", "/api/job_agent/jobs/"),
-)  # fmt: skip
 
 
 @pytest.mark.slow
