@@ -22,7 +22,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from boig.store import check
-from infra.stack import health, supervisor
+from infra.stack import health, launch, ports, supervisor
 from infra.stack import keys as secrets
 from infra.stack.services import environment, services
 from infra.stack.settings import Stack, load
@@ -31,6 +31,19 @@ ROOT = Path(__file__).parents[1]
 LOW_DISK_GB = 5.0
 CLOCK_S = 60.0
 """S3 refuses signatures that are a quarter of an hour off; a minute already mixes up runs."""
+CLOCK_MEND = "set it (`timedatectl set-ntp true`): S3 refuses signatures"
+KEYS_MEND = "`. .stack/env` has the local stack's keys; else set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY anew"
+S3_MENDS = {
+    "NoSuchBucket": "make the bucket (`make stack` makes the local stack's), or name another",
+    "RequestTimeTooSkewed": CLOCK_MEND,
+    "AccessDenied": "the key is known but may not; infra/policies has what each component may",
+    "Credentials": KEYS_MEND,
+    "InvalidAccessKeyId": KEYS_MEND,
+    "SignatureDoesNotMatch": KEYS_MEND,
+    "EndpointConnectionError": "start it, or name another by AWS_ENDPOINT_URL",
+    "ConnectTimeoutError": "start it, or name another by AWS_ENDPOINT_URL",
+}
+"""By what the S3 client says."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +149,11 @@ def _gpu() -> Finding:
 
 def _parts(stack: Stack, keys: secrets.Keys) -> Iterator[Finding]:
     if not supervisor.running(stack):
-        yield Finding("stack", f"is down; its data are in {stack.folder}", "make stack")
+        own = [process.pid for name in services(stack, keys) for process in launch.processes(stack, name)]  # `make stack` ends those
+        if taken := ports.taken(stack, own):
+            yield Finding("stack", f"is down, and ports are taken: {taken}", f"{ports.MEND}; then `make stack`")
+        else:
+            yield Finding("stack", f"is down; its data are in {stack.folder}", "make stack")
         return
     states = supervisor.states(stack)
     for name, part in services(stack, keys).items():
@@ -144,7 +161,7 @@ def _parts(stack: Stack, keys: secrets.Keys) -> Iterator[Finding]:
         log = stack.logs / f"{name}.log"
         if state.get("statename") != "RUNNING":
             yield Finding(name, f"is {state.get('statename', 'missing').lower()}", f"see {log}", broken=True)
-        elif part.health and not health.answers(part.health):
+        elif not health.answers(part.health):
             yield Finding(name, f"runs but does not answer at {part.health}", f"wait a little, then see {log}", broken=True)
         else:
             yield Finding(name, state.get("description", "runs"))
@@ -158,8 +175,8 @@ def _clients(env: dict[str, str]) -> Iterator[Finding]:
         yield _door("prefect", "PREFECT_API", api, "/admin/version", _basic(env.get("PREFECT_API_AUTH_STRING", "")))
     if env.get("RAY_ADDRESS"):
         yield _ray(env)
-    if env.get("BOIG_S3_URL"):
-        yield from _store(env)
+    if env.get("BOIG_S3_URL") or env.get("BOIG_DVC_URL"):
+        yield from _stores(env)
 
 
 def _door(what: str, setting: str, address: str, path: str, login: dict[str, str]) -> Finding:
@@ -196,21 +213,31 @@ def _looked(env: dict[str, str]) -> str:
     return (done.stderr.strip() or "cannot be asked").splitlines()[-1] if done.returncode else ""
 
 
-def _store(env: dict[str, str]) -> Iterator[Finding]:
-    endpoint, url = env.get("AWS_ENDPOINT_URL", ""), env["BOIG_S3_URL"]
-    if endpoint and (drift := _clock_drift(endpoint)) is not None and abs(drift) > CLOCK_S:
-        yield Finding(
-            "clock",
-            f"is {drift:+.0f} s off {endpoint}'s",
-            "set it (`timedatectl set-ntp true`): S3 refuses signatures",
-            broken=abs(drift) > 900,
-        )
+def _stores(env: dict[str, str]) -> Iterator[Finding]:
+    """The clock of whoever has the buckets, and each bucket that the environment names."""
+    address = env.get("AWS_ENDPOINT_URL") or f"https://s3.{env.get('AWS_DEFAULT_REGION', 'us-east-1')}.amazonaws.com"
+    if (drift := _clock_drift(address)) is not None and abs(drift) > CLOCK_S:
+        yield Finding("clock", f"is {drift:+.0f} s off {address}'s", CLOCK_MEND, broken=abs(drift) > 900)
+    for name in ("BOIG_S3_URL", "BOIG_DVC_URL"):
+        if env.get(name):
+            yield _bucket(name, env[name], address, env)
+
+
+def _bucket(name: str, url: str, address: str, env: dict[str, str]) -> Finding:
+    """Whether our keys may list a bucket, and a stranger may not."""
     try:
         check(url, env)
-    except (ConnectionError, ValueError) as error:
-        yield Finding("s3", str(error), "`. .stack/env` has the keys of the local stack", broken=True)
-    else:
-        yield Finding("s3", f"{url} at {endpoint or 'AWS'} can be listed")
+    except ValueError:
+        return Finding("s3", f"{name}={url!r}", "must look like s3://bucket/prefix", broken=True)
+    except ConnectionError as error:
+        told = str(error).rpartition("; ")[0]
+        mend = next((mend for sign, mend in S3_MENDS.items() if sign in told), "look at its log")
+        return Finding("s3", f"{name}: {told}", mend, broken=True)
+    bucket = url.removeprefix("s3://").partition("/")[0]
+    strangers = _status(f"{address}/{bucket}?list-type=2&max-keys=1", {})
+    if strangers == 200:
+        return Finding("s3", f"{url} at {address} can be listed by anybody", "give it keys, and its buckets no public policy")
+    return Finding("s3", f"{url} at {address} can be listed" + (", and not without a key" if strangers in (401, 403) else ""))
 
 
 def _clock_drift(endpoint: str) -> float | None:
@@ -221,7 +248,8 @@ def _clock_drift(endpoint: str) -> float | None:
         answer = error
     except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError):
         return None
-    told = answer.headers.get("Date")
+    with answer:
+        told = answer.headers.get("Date")
     return (datetime.now(UTC) - parsedate_to_datetime(told)).total_seconds() if told else None
 
 
@@ -240,6 +268,7 @@ def _status(address: str, headers: dict[str, str]) -> int:
         with urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=10) as answer:
             return answer.status
     except urllib.error.HTTPError as error:
+        error.close()
         return error.code
     except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError):
         return 0

@@ -6,12 +6,11 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import typer
 from tqdm import tqdm
 
 from boig.store import ensure_buckets
-from infra.stack import database, health, launch, supervisor
+from infra.stack import database, launch, ports, supervisor
 from infra.stack import keys as secrets
 from infra.stack.services import Service, environment, prepare, ray_folder, services
 from infra.stack.settings import Stack, load
@@ -31,7 +30,8 @@ def up() -> None:
     if not supervisor.running(stack):
         for name in parts:
             launch.end_leftovers(stack, name)
-        refuse_taken_ports(stack)
+        if told := ports.taken(stack):
+            raise ConnectionError(f"ports are taken: {told}; {ports.MEND}")
         database.check()
         prepare(stack, keys)
         supervisor.start(stack, parts)
@@ -72,26 +72,6 @@ def env() -> None:
         print(f"export {name}={value!r}")
 
 
-def refuse_taken_ports(stack: Stack) -> None:
-    """Check that all ports are free.
-
-    Raises:
-        ConnectionError: some are not; says who has them.
-    """
-    owners = {c.laddr.port: c.pid for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN and c.laddr}
-    taken = {name: port for name, port in stack.ports.all().items() if port in owners}
-    if taken:
-        told = ", ".join(f"{port} ({name}) by {_owner(owners[port])}" for name, port in taken.items())
-        raise ConnectionError(f"ports are taken: {told}; end it, or name other ports in infra/stack.yaml")
-
-
-def _owner(pid: int | None) -> str:
-    try:
-        return f"pid {pid} {psutil.Process(pid).name()}" if pid else "another user's process"
-    except psutil.Error:
-        return f"pid {pid}"
-
-
 def _wait(stack: Stack, parts: dict[str, Service]) -> None:
     """Wait until all parts are well.
 
@@ -103,7 +83,7 @@ def _wait(stack: Stack, parts: dict[str, Service]) -> None:
         while missing and time.monotonic() < end:
             states = supervisor.states(stack)
             for name, part in list(missing.items()):
-                if is_well(part, states.get(name, {})):
+                if supervisor.is_well(part, states.get(name, {})):
                     del missing[name]
                     bar.update()
             bar.set_postfix_str("waiting for " + ", ".join(missing) if missing else "")
@@ -111,11 +91,6 @@ def _wait(stack: Stack, parts: dict[str, Service]) -> None:
     for name in missing:
         log = stack.logs / f"{name}.log"
         raise ConnectionError(f"{name} is not well after {UP_S:.0f} s: {_last_line(log)}; see {log}")
-
-
-def is_well(part: Service, state: dict) -> bool:
-    """Whether a part runs and answers."""
-    return state.get("statename") == "RUNNING" and (not part.health or health.answers(part.health))
 
 
 def _last_line(log: Path) -> str:
@@ -129,7 +104,7 @@ def _table(stack: Stack, parts: dict[str, Service]) -> None:
         state = states.get(name, {})
         rss = sum(process.memory_info().rss for process in launch.processes(stack, name))
         total += rss
-        well = "well" if is_well(part, state) else state.get("statename", "missing").lower()
+        well = "well" if supervisor.is_well(part, state) else state.get("statename", "missing").lower()
         print(f"  {name:<8} {well:<9} pid {state.get('pid', 0):<8} {rss / 2**20:6.0f} MiB  {part.health.rsplit('/api', 1)[0]}")
     print(f"  {'':<8} {'':<9} {'':<12} {total / 2**20:6.0f} MiB")
 

@@ -23,7 +23,7 @@ class Service:
     name: str
     command: tuple[str, ...]
     health: str
-    """Address that answers with 200 when the part is well; empty: being alive is all that is asked."""
+    """Address that answers with 200 when the part is well."""
     env: dict[str, str] = field(default_factory=dict, repr=False)
     """Beside the environment of whoever starts the stack; holds secrets."""
     needs: tuple[str, ...] = ()
@@ -173,5 +173,10 @@ def _prefect(stack: Stack, keys: Keys) -> Service:
 def _worker(stack: Stack, keys: Keys) -> Service:
     """A process worker: what it runs has the environment of a client of the stack."""
     command = (sys.executable, "-m", "prefect", "worker", "start", f"--pool={stack.work_pool}", "--type=process", "--name=local")
-    env = environment(stack, keys) | {"PREFECT_HOME": str(stack.folder / "prefect-worker"), **QUIET}
-    return Service("worker", command, "", env, needs=("prefect",))
+    env = environment(stack, keys) | {
+        "PREFECT_HOME": str(stack.folder / "prefect-worker"),
+        "PREFECT_WORKER_WEBSERVER_HOST": HOST,
+        "PREFECT_WORKER_WEBSERVER_PORT": str(stack.ports.prefect_worker),
+        **QUIET,
+    }
+    return Service("worker", (*command, "--with-healthcheck"), f"{stack.url('prefect_worker')}/health", env, needs=("prefect",))

@@ -37,6 +37,8 @@ class Ports(Section):
     """SeaweedFS inside: bytes. Every request wants a signed token."""
     mlflow: Port
     prefect: Port
+    prefect_worker: Port
+    """Whether the worker still asks for work, and nothing else."""
     ray: Port
     """Ray's GCS: what `RAY_ADDRESS` names."""
     ray_dashboard: Port

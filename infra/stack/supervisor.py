@@ -9,6 +9,7 @@ from typing import cast
 
 from supervisor.xmlrpc import SupervisorTransport
 
+from infra.stack import health
 from infra.stack.services import Service
 from infra.stack.settings import Stack
 
@@ -56,6 +57,16 @@ def states(stack: Stack) -> dict[str, dict]:
     with _server(stack) as server:
         told = cast(list[dict], server.supervisor.getAllProcessInfo())
     return {part["name"]: part for part in told}
+
+
+def is_well(part: Service, state: dict) -> bool:
+    """Whether a part runs and answers.
+
+    Args:
+        part: as the stack has it.
+        state: what `states` says of it.
+    """
+    return state.get("statename") == "RUNNING" and health.answers(part.health)
 
 
 def stop(stack: Stack) -> bool:

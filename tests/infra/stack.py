@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError
 from pydantic import ValidationError
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from infra.stack import keys, launch, services, settings
+from infra.stack import keys, launch, services, settings, supervisor
 from infra.stack.settings import Ports, Stack
 from tests.conftest import free_port
 
@@ -90,6 +90,14 @@ def http(port: int, method: str, path: str) -> int:
         return error.code
     except (OSError, HTTPException):  # nobody, or another protocol
         return 0
+
+
+def comes_back(stack: Stack, name: str, before: int, within_s: float = BACK_S) -> None:
+    """Wait until a part is well again in another process than `before`."""
+    part, end = services.services(stack, keys.ensure(stack.folder))[name], time.monotonic() + within_s
+    while (state := supervisor.states(stack)[name])["pid"] == before or not supervisor.is_well(part, state):
+        assert time.monotonic() < end, f"{name} is not back: {state}\n{(stack.logs / f'{name}.log').read_text()[-1500:]}"
+        time.sleep(0.2)
 
 
 def listening(stack: Stack, *parts: str) -> set[tuple[str, int]]:
