@@ -1,17 +1,20 @@
 """What a stage costs beside its own work: seven stages that do nothing, run as the pipeline runs its own.
 
-    make stack && . .stack/env && python -m bench.orchestration      # 90 s on two cores; writes bench/results/orchestration.json
+    make stack && . .stack/env && python -m bench.orchestration      # minutes on two cores; writes bench/results/orchestration.json
 
 Each stage is what every stage is: DVC runs it, it loads its section, opens its MLflow run, calls a Prefect flow, which sends a row through
 an actor on Ray, and writes its metrics. The servers are those of the environment. What a stage's own libraries take to be imported is left
-out: these have none. The peer is DVC alone: the same DAG of programs that write their file and end. The memory of the idle stack is read
-before the first run.
+out: these have none. The peer is DVC alone: the same DAG of programs that write their file and end.
+
+Where the servers are those of the local stack, it is stopped and started first, without the system's file caches where the system lets us
+drop them (root), and its memory is read before the first run; last of all each of its parts is killed.
 """
 
 import json
 import os
 import platform
 import resource
+import signal
 import statistics
 import subprocess
 import sys
@@ -23,6 +26,8 @@ OUT = Path("bench/results/orchestration.json")
 ROOT = Path(__file__).parents[1]
 WANTED = ("PREFECT_API_URL", "MLFLOW_TRACKING_URI", "RAY_ADDRESS")
 RUNS = 3
+AWAY_S = 120.0
+"""After which a part that was killed is given up."""
 
 
 class Nothing:
@@ -86,15 +91,62 @@ def timed(command: str) -> tuple[list[float], float]:
     return whole, idle
 
 
-def idle_mb() -> float | None:
-    """Resident memory of the local stack, pages that processes share counted for each; None where its servers are others'."""
-    from infra.stack import keys, launch, services, settings
+def local():
+    """Settings of the local stack; None where the environment's servers are others'."""
+    from infra.stack import settings, supervisor
 
     stack = settings.load()
-    if not stack.folder.is_dir():
-        return None
+    ours = os.environ["MLFLOW_TRACKING_URI"] == stack.url("mlflow") and os.environ["PREFECT_API_URL"] == f"{stack.url('prefect')}/api"
+    return stack if ours and supervisor.running(stack) else None
+
+
+def idle_mb(stack) -> int:
+    """Resident memory of the local stack, pages that processes share counted for each."""
+    from infra.stack import keys, launch, services
+
     processes = [process for name in services.services(stack, keys.ensure(stack.folder)) for process in launch.processes(stack, name)]
-    return round(sum(process.memory_info().rss for process in processes) / 1e6) or None
+    return round(sum(process.memory_info().rss for process in processes) / 1e6)
+
+
+def uncached() -> bool:
+    """Drop the system's file caches; whether it let us."""
+    os.sync()
+    try:
+        Path("/proc/sys/vm/drop_caches").write_text("3")
+    except OSError:
+        return False
+    return True
+
+
+def starts() -> tuple[list[float], bool]:
+    """Seconds of each of `RUNS` starts of the local stack, from the command to all parts well; whether all were without file caches."""
+    whole, cold = [], True
+    for _ in range(RUNS):
+        subprocess.run([sys.executable, "-m", "infra.stack", "down"], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
+        cold &= uncached()
+        begun = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "infra.stack", "up"], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
+        whole.append(time.perf_counter() - begun)
+    return whole, cold
+
+
+def returns(stack) -> dict[str, list[float]]:
+    """By part of the local stack, seconds from SIGKILL of the process that supervisord watches until it is well again, `RUNS` times."""
+    from infra.stack import keys, services, supervisor
+
+    found: dict[str, list[float]] = {}
+    for name, part in services.services(stack, keys.ensure(stack.folder)).items():
+        found[name] = []
+        for _ in range(RUNS):
+            killed = supervisor.states(stack)[name]["pid"]
+            begun = time.perf_counter()
+            os.kill(killed, signal.SIGKILL)
+            while (state := supervisor.states(stack)[name])["pid"] == killed or not supervisor.is_well(part, state):
+                if time.perf_counter() - begun > AWAY_S:
+                    raise ConnectionError(f"{name} is not back {AWAY_S:.0f} s after it was killed; see {stack.logs / f'{name}.log'}")
+                time.sleep(0.05)
+            found[name].append(round(time.perf_counter() - begun, 1))
+    return found
 
 
 def main() -> int:
@@ -102,10 +154,13 @@ def main() -> int:
     if missing := [name for name in WANTED if not os.environ.get(name)]:
         print(f"bench: {', '.join(missing)} not set; `make stack` and `. .stack/env`", file=sys.stderr)
         return 1
-    idle = idle_mb()
+    stack = local()
+    up, cold = starts() if stack else (None, None)
+    idle = idle_mb(stack) if stack else None
     ours, noop = timed(f"{sys.executable} -m bench.orchestration stage")
     script = "import pathlib, sys; pathlib.Path('metrics', sys.argv[1] + '.json').write_text('{}')"
     peer, _ = timed(f'{sys.executable} -c "{script}"')
+    back = returns(stack) if stack else None
     from boig.params import SECTIONS
 
     count = len(SECTIONS)
@@ -114,6 +169,9 @@ def main() -> int:
         "seconds_per_stage_dvc_alone": round(statistics.median(peer) / count, 2),
         "noop_s": round(noop, 2),
         "idle_stack_mb": idle,
+        "up_s": up and [round(value, 1) for value in up],
+        "up_cold": cold,
+        "back_s": back,
         "runs_s": [round(value, 1) for value in ours],
         "runs_dvc_alone_s": [round(value, 1) for value in peer],
         "stages": count,
