@@ -20,8 +20,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from urllib.parse import unquote
 
-from boig.store import check
+from boig.store import SETTING, check
 from infra.stack import health, launch, ports, supervisor
 from infra.stack import keys as secrets
 from infra.stack.services import environment, services
@@ -32,18 +33,6 @@ LOW_DISK_GB = 5.0
 CLOCK_S = 60.0
 """S3 refuses signatures that are a quarter of an hour off; a minute already mixes up runs."""
 CLOCK_MEND = "set it (`timedatectl set-ntp true`): S3 refuses signatures"
-KEYS_MEND = "`. .stack/env` has the local stack's keys; else set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY anew"
-S3_MENDS = {
-    "NoSuchBucket": "make the bucket (`make stack` makes the local stack's), or name another",
-    "RequestTimeTooSkewed": CLOCK_MEND,
-    "AccessDenied": "the key is known but may not; infra/policies has what each component may",
-    "Credentials": KEYS_MEND,
-    "InvalidAccessKeyId": KEYS_MEND,
-    "SignatureDoesNotMatch": KEYS_MEND,
-    "EndpointConnectionError": "start it, or name another by AWS_ENDPOINT_URL",
-    "ConnectTimeoutError": "start it, or name another by AWS_ENDPOINT_URL",
-}
-"""By what the S3 client says."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +172,7 @@ def _door(what: str, setting: str, address: str, path: str, login: dict[str, str
     """Whether a server lets us in, and refuses whoever has no key."""
     if not address.startswith(("http://", "https://")):
         return Finding(what, f"no server: {address.partition('://')[0]}")
+    address, login = _split(address, login)
     ours, strangers = _status(address + path, login), _status(address + path, {})
     if ours == 0:
         return Finding(what, f"{address} does not answer", f"start it, or unset {setting}_*", broken=True)
@@ -193,6 +183,13 @@ def _door(what: str, setting: str, address: str, path: str, login: dict[str, str
     if login and strangers == 200:
         return Finding(what, f"{address} lets anybody in", "switch its authentication on")
     return Finding(what, f"{address} lets us in" + (", and nobody without a key" if strangers in (401, 403) else ""))
+
+
+def _split(address: str, login: dict[str, str]) -> tuple[str, dict[str, str]]:
+    """An address that can be shown and asked, and its own login where no other is given."""
+    scheme, _, rest = address.partition("://")
+    own, at, place = rest.rpartition("@")
+    return (f"{scheme}://{place}", login or _basic(unquote(own))) if at else (address, login)
 
 
 def _ray(env: dict[str, str]) -> Finding:
@@ -230,9 +227,8 @@ def _bucket(name: str, url: str, address: str, env: dict[str, str]) -> Finding:
     except ValueError:
         return Finding("s3", f"{name}={url!r}", "must look like s3://bucket/prefix", broken=True)
     except ConnectionError as error:
-        told = str(error).rpartition("; ")[0]
-        mend = next((mend for sign, mend in S3_MENDS.items() if sign in told), "look at its log")
-        return Finding("s3", f"{name}: {told}", mend, broken=True)
+        told, _, mend = str(error).rpartition("; ")
+        return Finding("s3", f"{name}: {told}", mend.replace(SETTING, name), broken=True)
     bucket = url.removeprefix("s3://").partition("/")[0]
     strangers = _status(f"{address}/{bucket}?list-type=2&max-keys=1", {})
     if strangers == 200:

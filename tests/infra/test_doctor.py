@@ -117,11 +117,11 @@ def test_buckets_that_are_well(s3: dict[str, str], lines: Lines):
 @pytest.mark.parametrize(
     ("name", "url", "wrong", "told", "mend"),
     [
-        ("BOIG_S3_URL", "s3://nowhere", {}, "NoSuchBucket", "make the bucket"),
-        ("BOIG_DVC_URL", "s3://nowhere", {}, "NoSuchBucket", "make the bucket"),
-        ("BOIG_DVC_URL", "s3://dvc", {"AWS_SECRET_ACCESS_KEY": "wrong"}, "SignatureDoesNotMatch", doctor.KEYS_MEND),
-        ("BOIG_DVC_URL", "s3://dvc", {"AWS_ACCESS_KEY_ID": "nobody"}, "InvalidAccessKeyId", doctor.KEYS_MEND),
-        ("BOIG_DVC_URL", "s3://dvc", {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "EndpointConnectionError", "start it, or name another"),
+        ("BOIG_S3_URL", "s3://nowhere", {}, "NoSuchBucket", "make the bucket, or name another in BOIG_S3_URL"),
+        ("BOIG_DVC_URL", "s3://nowhere", {}, "NoSuchBucket", "make the bucket, or name another in BOIG_DVC_URL"),
+        ("BOIG_DVC_URL", "s3://dvc", {"AWS_SECRET_ACCESS_KEY": "wrong"}, "SignatureDoesNotMatch", "set both to one pair"),
+        ("BOIG_DVC_URL", "s3://dvc", {"AWS_ACCESS_KEY_ID": "nobody"}, "InvalidAccessKeyId", "set keys of this server"),
+        ("BOIG_DVC_URL", "s3://dvc", {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "EndpointConnectionError", "see whether the server runs"),
         ("BOIG_DVC_URL", "dvc", {}, "'dvc'", "must look like s3://bucket/prefix"),
     ],
 )
@@ -149,13 +149,12 @@ def test_a_clock_that_is_off(ahead: int, told: str | None, lines: Lines):
     with server(stranger=403, known=403, ahead=timedelta(seconds=ahead), body=refused) as address:
         clock = lines("clock", env | {"AWS_ENDPOINT_URL": address})
         (store,) = lines("s3", env | {"AWS_ENDPOINT_URL": address})
-    mend = "set it (`timedatectl set-ntp true`): S3 refuses signatures"
-    assert store.endswith(f" → {mend}")
+    assert store.endswith(" → set it by NTP (`timedatectl set-ntp true`)")
     assert bool(clock) == bool(told)
     for line in clock:  # a second may pass while it looks
         assert abs(int(line.split()[3]) + ahead) <= 2
         assert line[0] == told[0]
-        assert line.endswith(f" → {mend}")
+        assert line.endswith(" → set it (`timedatectl set-ntp true`): S3 refuses signatures")
 
 
 @pytest.mark.parametrize("what", ["mlflow", "prefect"])
@@ -175,6 +174,13 @@ def test_a_server_and_its_door(what: str, stranger: int, known: int, told: str, 
         (line,) = lines(what, env)
     assert line.partition(" → ")[0] == told.format(what=what, address=address)
     assert line.partition(" → ")[2].startswith(mend)
+
+
+def test_a_login_in_the_address_is_used_and_not_shown(lines: Lines):
+    with server(stranger=401, known=200) as address:
+        place = address.removeprefix("http://")
+        (line,) = lines("mlflow", {"MLFLOW_TRACKING_URI": f"http://ann:hunter2@{place}"})
+    assert line == f"✓ mlflow     http://{place} lets us in, and nobody without a key"
 
 
 def test_a_server_that_is_away_and_one_that_is_none(lines: Lines):
