@@ -26,11 +26,15 @@ def address(env: Mapping[str, str]) -> str:
 
 
 def configure(url: str, root: Path = Path(".")) -> Path:
-    """Make an address the default remote; the file written.
+    """Make an address the default remote of a workspace; the file written."""
+    return write(url, root / ".dvc" / "config.local")
+
+
+def write(url: str, path: Path) -> Path:
+    """Make an address the default remote in a file of DVC's settings; the file.
 
     DVC compares what it pulls with its hash (`verify`): by default it takes whatever bytes lie under the right name.
     """
-    path = root / ".dvc" / "config.local"
     config = configparser.ConfigParser()
     config.read(path)
     config.read_dict({"core": {"remote": "store"}, "'remote \"store\"'": {"url": url, "verify": "true"}})

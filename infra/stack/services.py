@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
+from infra import remote
 from infra.stack import database, weed
 from infra.stack.keys import Keys, write_private
 from infra.stack.settings import HOST, Stack
@@ -48,6 +49,7 @@ def environment(stack: Stack, keys: Keys) -> dict[str, str]:
         "AWS_DEFAULT_REGION": REGION,
         "BOIG_S3_URL": f"s3://{stack.buckets.published}",
         "BOIG_DVC_URL": f"s3://{stack.buckets.data}",
+        "DVC_SYSTEM_CONFIG_DIR": str(stack.folder / "dvc"),  # where `dvc push` finds the remote, unless a workspace names another
         "MLFLOW_TRACKING_URI": stack.url("mlflow"),
         "MLFLOW_TRACKING_USERNAME": keys.mlflow_user,
         "MLFLOW_TRACKING_PASSWORD": keys.mlflow_password,
@@ -62,11 +64,12 @@ def environment(stack: Stack, keys: Keys) -> dict[str, str]:
 
 def prepare(stack: Stack, keys: Keys) -> None:
     """The parts' own settings files, in the stack's folder; some hold secrets."""
-    for name in ("logs", "run", "weed", "mlflow", "prefect", "ray"):
+    for name in ("logs", "run", "weed", "mlflow", "prefect", "ray", "dvc"):
         (stack.folder / name).mkdir(mode=0o700, exist_ok=True)
     write_private(stack.folder / "weed" / "security.toml", weed.security(keys, stack.folder / "tls"))
     write_private(stack.folder / "weed" / "s3.json", weed.identities(keys, stack.buckets.model_dump()))
     write_private(stack.folder / "mlflow" / "auth.ini", mlflow_auth(database.users(stack)))
+    remote.write(f"s3://{stack.buckets.data}", stack.folder / "dvc" / "config")
     exports = "".join(f"export {name}={value!r}\n" for name, value in environment(stack, keys).items())
     write_private(stack.folder / "env", exports)
 

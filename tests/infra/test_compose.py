@@ -224,6 +224,7 @@ class TestSameAsTheLocalStack:
         here = SERVICES[name].environment | secret
         there = local[1][name].env
         not_here = {"RAY_ADDRESS", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"}  # each run has its own Ray
+        not_here |= {"DVC_SYSTEM_CONFIG_DIR"}  # `infra.remote` tells each checkout
         assert set(there) - set(here) <= not_here
         same = {key for key, value in there.items() if key in here and key not in secret and not self.ELSEWHERE.search(value)}
         assert len(same) >= 4

@@ -225,6 +225,18 @@ def test_users_are_made_and_their_passwords_follow(stack: Stack) -> None:
 
 
 @pytest.mark.slow
+def test_dvc_pushes_to_the_stack_by_the_environment_alone(stack: Stack, env: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("kept")
+    commands = ("git init --quiet", "dvc init --quiet", "dvc add --quiet a", "dvc push --quiet", "rm -r a .dvc/cache", "dvc pull --quiet")
+    for command in commands:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        subprocess.run(command.split(), cwd=tmp_path, env=os.environ | env | {"PATH": path}, check=True)
+    assert (tmp_path / "a").read_text() == "kept"
+    reader = client(stack, *keys.ensure(stack.folder).s3["reader"])
+    assert reader.list_objects_v2(Bucket=stack.buckets.data, Prefix="files/md5/").get("Contents")
+
+
+@pytest.mark.slow
 def test_a_restart_of_all_loses_nothing(path: Path, stack: Stack, env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in env.items():
         monkeypatch.setenv(name, value)
