@@ -1,7 +1,6 @@
 """`python -m infra.stack up|down|status|env`: the local stack."""
 
 import os
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -12,7 +11,7 @@ from tqdm import tqdm
 from boig.store import ensure_buckets
 from infra.stack import database, launch, ports, supervisor
 from infra.stack import keys as secrets
-from infra.stack.services import Service, environment, prepare, ray_folder, services
+from infra.stack.services import Service, clear_ray, environment, prepare, services
 from infra.stack.settings import Stack, load
 
 UP_S = 180.0
@@ -51,7 +50,7 @@ def down() -> None:
     if stack.folder.is_dir():
         for name in services(stack, secrets.ensure(stack.folder)):
             launch.end_leftovers(stack, name)
-        shutil.rmtree(ray_folder(stack), ignore_errors=True)
+        clear_ray(stack)
     print("stack: stopped" if was else "stack: was not running")
 
 

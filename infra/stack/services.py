@@ -1,6 +1,7 @@
 """What the stack is made of: per part its command, its environment, and the address that answers when it is well."""
 
 import os
+import shutil
 import sys
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -15,6 +16,9 @@ REGION = "us-east-1"
 QUIET = {"DO_NOT_TRACK": "1", "PYTHONUNBUFFERED": "1", "RAY_USAGE_STATS_ENABLED": "0", "MLFLOW_DISABLE_TELEMETRY": "true"}
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """Keeps Ray, head and clients, from putting this machine's outer address in the loopback's place, as it does where clusters are allowed."""
+
+SESSIONS = 3
+"""Sessions of Ray whose logs are kept."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +68,45 @@ def environment(stack: Stack, keys: Keys) -> dict[str, str]:
 
 def prepare(stack: Stack, keys: Keys) -> None:
     """The parts' own settings files, in the stack's folder; some hold secrets."""
-    for name in ("logs", "run", "weed", "mlflow", "prefect", "ray", "dvc"):
+    for name in ("logs", "logs/ray", "run", "weed", "mlflow", "prefect", "dvc"):
         (stack.folder / name).mkdir(mode=0o700, exist_ok=True)
     write_private(stack.folder / "weed" / "security.toml", weed.security(keys, stack.folder / "tls"))
     write_private(stack.folder / "weed" / "s3.json", weed.identities(keys, stack.buckets.model_dump()))
     write_private(stack.folder / "mlflow" / "auth.ini", mlflow_auth(database.users(stack)))
     remote.write(f"s3://{stack.buckets.data}", stack.folder / "dvc" / "config")
+    clear_ray(stack)
+    _link(ray_folder(stack), ray_logs(stack))
     exports = "".join(f"export {name}={value!r}\n" for name, value in environment(stack, keys).items())
     write_private(stack.folder / "env", exports)
+
+
+def clear_ray(stack: Stack) -> None:
+    """Of Ray's sessions, keep the newest ones' logs. No Ray of the stack may run."""
+    link = ray_folder(stack)
+    if link.is_symlink():
+        link.unlink()
+    else:  # a folder: of a version before
+        shutil.rmtree(link, ignore_errors=True)
+    sessions = sorted(ray_logs(stack).glob("session_2*"))
+    for session in sessions[:-SESSIONS]:
+        shutil.rmtree(session)
+    for left in [path for session in sessions[-SESSIONS:] for path in session.iterdir() if path.name != "logs"]:
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
+
+
+def _link(link: Path, target: Path) -> None:
+    """Make a link in a folder that others write to as well.
+
+    Raises:
+        FileExistsError: something else is there; says whose.
+    """
+    try:
+        link.symlink_to(target)
+    except FileExistsError:
+        raise FileExistsError(f"{link} is there, of user {link.lstat().st_uid}; remove it: Ray's sockets are to be found by it") from None
 
 
 def mlflow_auth(address: str) -> str:
@@ -87,8 +122,13 @@ def mlflow_auth(address: str) -> str:
 
 
 def ray_folder(stack: Stack) -> Path:
-    """Where Ray keeps its sessions. A socket's path has at most 107 characters: not under the stack's folder, which may be deep."""
+    """Where Ray finds its sessions: a link, since a socket's path has at most 107 characters and the stack's folder may be deep."""
     return Path("/tmp") / f"boig-ray-{sha256(str(stack.folder).encode()).hexdigest()[:8]}"
+
+
+def ray_logs(stack: Stack) -> Path:
+    """Where Ray's sessions are in truth: `session_*/logs` stays when the stack is stopped."""
+    return stack.logs / "ray"
 
 
 def _s3(stack: Stack) -> Service:

@@ -77,7 +77,8 @@ class TestUp:
     def test_no_secret_is_in_a_log_or_on_a_command_line(self, stack: Stack) -> None:
         found = keys.ensure(stack.folder)
         secret = [found.mlflow_password, found.prefect.split(":")[1], found.ray, found.weed_write, *(pair[1] for pair in found.s3.values())]
-        logs = [*stack.logs.glob("*.log"), *(path for path in services.ray_folder(stack).glob("session_*/logs/**/*") if path.is_file())]
+        logs = [path for path in stack.logs.rglob("*") if path.is_file() and not path.is_symlink()]
+        assert {"ray.log", "gcs_server.out", "worker.log"} <= {log.name for log in logs}
         text = "".join(log.read_text(errors="replace") for log in logs)
         text += " ".join(word for name in services.services(stack, found) for p in launch.processes(stack, name) for word in p.cmdline())
         assert not [value[:4] for value in secret if value in text]
@@ -245,6 +246,11 @@ def test_a_restart_of_all_loses_nothing(path: Path, stack: Stack, env: dict[str,
     before = keys.ensure(stack.folder)
     assert run(path, "down").returncode == 0
     assert not [process for name in services.services(stack, before) for process in launch.processes(stack, name)]
+    assert not services.ray_folder(stack).is_symlink()
+    sessions = sorted((stack.logs / "ray").glob("session_2*"))
+    assert [[path.name for path in session.iterdir()] for session in sessions] == [["logs"]] * len(sessions)
+    assert 1 <= len(sessions) <= services.SESSIONS
+    assert (sessions[-1] / "logs" / "gcs_server.out").is_file()
     assert run(path, "up").returncode == 0
     assert keys.ensure(stack.folder) == before
     assert not store.put_once("kept", {"n": 2})
