@@ -59,14 +59,15 @@ def states(stack: Stack) -> dict[str, dict]:
     return {part["name"]: part for part in told}
 
 
-def is_well(part: Service, state: dict) -> bool:
-    """Whether a part runs and answers.
+def is_well(part: Service, state: dict, timeout_s: float = 2.0) -> bool:
+    """Whether a part runs and answers in time.
 
     Args:
         part: as the stack has it.
         state: what `states` says of it.
+        timeout_s: for the answer.
     """
-    return state.get("statename") == "RUNNING" and health.answers(part.health)
+    return state.get("statename") == "RUNNING" and health.answers(part.health, timeout_s)
 
 
 def stop(stack: Stack) -> bool:
@@ -107,7 +108,19 @@ umask=077
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 """
-    return head + "".join(_program(stack, name, number) for number, name in enumerate(parts))
+    watch = f"""
+[eventlistener:watch]
+command={sys.executable} -m infra.stack.watch
+directory={Path.cwd()}
+events=TICK_5
+autorestart=true
+startretries={RETRIES}
+stdout_logfile=NONE
+stderr_logfile={logs / "watch.log"}
+stderr_logfile_maxbytes={LOG_BYTES}
+stderr_logfile_backups={LOG_FILES}
+"""
+    return head + watch + "".join(_program(stack, name, number) for number, name in enumerate(parts))
 
 
 def _program(stack: Stack, name: str, number: int) -> str:
