@@ -33,19 +33,24 @@ def faults(metrics: Mapping[str, Mapping]) -> str:
 
 
 def orchestration(results: Mapping[str, Mapping]) -> str:
-    """What is not a stage's own work, and what the local stack takes: at rest, to start, and until a part that was killed is back."""
+    """What is not a stage's own work; where the servers were the local stack's, also what it takes at rest, to start and to come back."""
     found = results["orchestration"]
     each = [seconds / found["stages"] for seconds in found["runs_s"]]
     told = [
         f"Beside its own work a stage takes {found['seconds_per_stage']:.1f} s on the local stack ({min(each):.1f} … {max(each):.1f} in "
         f"{len(each)} runs of {found['stages']} stages), {found['seconds_per_stage_dvc_alone']:.1f} s of it DVC alone; `dvc repro` with "
-        f"nothing to do {found['noop_s']:.1f} s. The stack at rest has {found['idle_stack_mb'] / 1000:.2f} GB resident in all.",
-        f"`make stack` has all parts well after {_spread(found['up_s'])} s"
-        + (", no file cached" if found["up_cold"] else ", files cached")
-        + f" ({len(found['up_s'])} starts). A part whose process is killed is well again after, in seconds: "
-        + ", ".join(f"{name} {_spread(seconds)}" for name, seconds in found["back_s"].items())
-        + f" ({min(map(len, found['back_s'].values()))} times each).",
+        f"nothing to do {found['noop_s']:.1f} s."
     ]
+    if found["idle_stack_mb"]:
+        told.append(f"The stack at rest has {found['idle_stack_mb'] / 1000:.2f} GB resident in all.")
+    if starts := found.get("up_s"):
+        cached = "no file cached" if found["up_cold"] else "files cached"
+        back = ", ".join(f"{name} {_spread(seconds)}" for name, seconds in found["back_s"].items())
+        told += [
+            f"`make stack` has all parts well after {_spread(starts)} s, {cached} ({len(starts)} starts).",
+            f"A part whose process is killed is well again after, in seconds: {back}"
+            f" ({min(map(len, found['back_s'].values()))} times each).",
+        ]
     return " ".join(told) + "\n"
 
 
