@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from infra.stack import keys
+from infra.stack import keys, services, settings
 from tests.conftest import free_port
 from tests.infra.stack import ROOT, run, write_settings
 
@@ -65,3 +65,25 @@ def test_keys_are_made_once_and_for_their_owner_alone(tmp_path: Path) -> None:
     (tmp_path / "stack" / keys.FILE).chmod(0o644)
     with pytest.raises(PermissionError, match="chmod 600"):
         keys.ensure(tmp_path / "stack")
+
+
+def test_a_file_where_ray_is_to_find_its_sockets_is_told(tmp_path: Path) -> None:
+    path = write_settings(tmp_path)
+    link = services.ray_folder(settings.load(path))
+    link.write_text("somebody's")
+    try:
+        done = run(path, "up")
+    finally:
+        link.unlink()
+    assert done.returncode == 1
+    assert done.stderr.strip() == f"stack: {link} is there, of user {os.getuid()}; remove it: Ray's sockets are to be found by it"
+
+
+def test_of_ray_the_newest_sessions_logs_are_kept(tmp_path: Path) -> None:
+    stack = settings.load(write_settings(tmp_path))
+    for day in range(1, 6):
+        for name in ("logs", "sockets"):
+            (services.ray_logs(stack) / f"session_2026-11-0{day}_10-00-00_1_1" / name).mkdir(parents=True)
+    services.clear_ray(stack)
+    kept = sorted(path.relative_to(services.ray_logs(stack)).as_posix() for path in services.ray_logs(stack).glob("*/*"))
+    assert kept == [f"session_2026-11-0{day}_10-00-00_1_1/logs" for day in (3, 4, 5)]
