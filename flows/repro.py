@@ -157,7 +157,9 @@ def _environment(root: Path, place: Path, profile: str) -> dict[str, str]:
 def _up_to_date(place: Path, env: dict[str, str], *targets: str) -> bool:
     """Whether DVC has nothing to do: then nothing is started for it."""
     upstream = ["--with-deps", *targets] if targets else []
-    status = subprocess.run(["dvc", "status", "--quiet", *upstream], cwd=place, env=env, check=False, capture_output=True)
+    status = subprocess.run(
+        ["dvc", workspace.WAITING, "status", "--quiet", *upstream], cwd=place, env=env, check=False, capture_output=True
+    )
     return status.returncode == 0
 
 
@@ -170,7 +172,7 @@ def _dvc(place: Path, env: dict[str, str], *words: str, quiet: bool = False) -> 
     running, since = "", begun
     with (
         subprocess.Popen(
-            ["dvc", "repro", *words],
+            ["dvc", workspace.WAITING, "repro", *words],
             cwd=place,
             env=env,
             stdout=subprocess.PIPE,

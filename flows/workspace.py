@@ -23,6 +23,8 @@ SIMULATED = "data/feed"
 OWN = ("params.yaml", "dvc.yaml", "dvc.lock", "metrics/", "reports/", "profiles/")
 """What a workspace has for itself; all other tracked files are copied."""
 COPIED = ".copied.json"
+WAITING = "--wait-for-lock"
+"""Has DVC wait where another DVC is at work in the folder, a person's or one that a killed retraining has left. Its lock ends with it."""
 
 
 def names(root: Path) -> list[str]:

@@ -47,7 +47,7 @@ def git(root: Path, *arguments: str) -> str:
 
 def dvc(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """A DVC command in a workspace, with what it says. Not a quiet one: that would keep its error to itself."""
-    command = [sys.executable, "-m", "dvc", *arguments]
+    command = [sys.executable, "-m", "dvc", workspace.WAITING, *arguments]
     return subprocess.run(command, cwd=place, env=environment(place), capture_output=True, text=True, check=False)
 
 

@@ -95,6 +95,35 @@ def test_a_run_that_failed_is_not_published(project: Path, monkeypatch: pytest.M
     assert published == [project] * (code == 0)
 
 
+HOLDS = """
+import fcntl, time
+with open(".dvc/tmp/lock", "w") as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    print("held", flush=True)
+    time.sleep(float(__import__("sys").argv[1]))
+"""
+"""Another DVC at work in the folder."""
+
+
+def test_another_dvc_at_work_in_the_folder_is_waited_for(project: Path):
+    (project / ".dvc/tmp").mkdir()
+    longer_than_dvc_tries = "5"
+    with subprocess.Popen([sys.executable, "-c", HOLDS, longer_than_dvc_tries], cwd=project, stdout=subprocess.PIPE) as other:
+        assert other.stdout
+        assert other.stdout.readline() == b"held\n"
+        assert repro._dvc(project, environment(), quiet=True).did == {"simulate": "ran", "ingest": "ran"}
+
+
+def test_a_killed_dvcs_lock_is_not_waited_for(project: Path):
+    (project / ".dvc/tmp").mkdir()
+    with subprocess.Popen([sys.executable, "-c", HOLDS, "600"], cwd=project, stdout=subprocess.PIPE) as other:
+        assert other.stdout
+        assert other.stdout.readline() == b"held\n"
+        other.kill()
+    assert (project / ".dvc/tmp/lock").exists()
+    assert repro._dvc(project, environment(), quiet=True).code == 0
+
+
 def test_a_lock_that_a_killed_dvc_left_empty_or_cut_off_is_repaired(project: Path, monkeypatch: pytest.MonkeyPatch):
     lock = project / ".dvc" / "tmp" / "rwlock"
     lock.parent.mkdir()
