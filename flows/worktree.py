@@ -6,6 +6,7 @@ a killed run has left is taken up again, with all that its stages keep in `scrat
 
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,8 @@ SETTLED = ("params.yaml", "dvc.yaml")
 """What a retraining fills in."""
 ERRORS = ("ERROR: ", "fatal: ", "error: ")
 """How DVC and Git begin the line that says what is wrong."""
+REFUSED = re.compile(r"\b(Forbidden|403|AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch)\b")
+"""What a store says of keys that it does not take."""
 RESULTS = ("params.yaml", "dvc.yaml", "dvc.lock", "metrics")
 
 
@@ -223,7 +226,9 @@ def restore(root: Path, at: str, texts: Mapping[str, str], names: Sequence[str],
     missing = [name for name in names if not (target / name).exists()]
     if done.returncode or missing:
         said = complaint(done) if done.stderr.strip() else f"{', '.join(missing)} missing"
-        raise FileNotFoundError(f"models of commit {at[:12]}: dvc {verb}: {said}; is the remote the one they were pushed to?")
+        keys = "the store refuses the keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, see `make doctor`"
+        mend = keys if REFUSED.search(said) else "is the remote the one they were pushed to?"
+        raise FileNotFoundError(f"models of commit {at[:12]}: dvc {verb}: {said}; {mend}")
 
 
 def commit(place: Path, message: str) -> str:

@@ -116,6 +116,26 @@ def test_what_was_lost_is_told_with_the_commit(project: Path, tmp_path: Path) ->
         worktree.papers(project, "0" * 40)
 
 
+@pytest.mark.parametrize(
+    ("said", "mend"),
+    [
+        (
+            "failed to connect to s3 - Forbidden: An error occurred (403)",
+            "the store refuses the keys AWS_ACCESS_KEY_ID and AWS_SECRET_.*doctor",
+        ),
+        ("An error occurred (SignatureDoesNotMatch) when calling", "the store refuses the keys"),
+        ("files/md5/403403 missing", r"is the remote the one they were pushed to\?"),
+    ],
+)
+def test_a_store_that_refuses_the_keys_is_told_as_such(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, mend: str
+) -> None:
+    commit = retrained(project, "one")
+    monkeypatch.setattr(worktree, "dvc", lambda *_: subprocess.CompletedProcess([], 1, "", f"ERROR: {said}\n"))
+    with pytest.raises(FileNotFoundError, match=mend):
+        worktree.restore(project, commit, worktree.papers(project, commit), ["data/posts"], tmp_path / "back")
+
+
 def test_outputs_come_back_where_the_commit_is_lost_and_its_papers_are_kept(project: Path, tmp_path: Path) -> None:
     commit = retrained(project, "one")
     kept = tmp_path / "kept"
