@@ -24,6 +24,8 @@ APPROVED_BY, PROMOTED_AT, GATE = "boig.approved_by", "boig.promoted_at", "boig.g
 ROLLED_BACK_AT = "boig.rolled_back_at"
 AGAINST = "boig.compared_with"
 """Number of the champion that the gate compared it with; empty for a first generation."""
+LINE = "boig.line"
+"""The champions before it at their best, as the gate has it (`boig.retraining.line`); none in versions of before."""
 PAPERS = "generation"
 """Folder of a run's artifacts that a version points at."""
 

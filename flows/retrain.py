@@ -23,8 +23,9 @@ from prefect.states import Completed, State
 from pydantic import ValidationError
 
 from boig import tracking
-from boig.registry import AGAINST, COMMIT, FEED_NEWEST, FEED_POSTS, GATE, LOCK, Registry, Version
+from boig.registry import AGAINST, COMMIT, FEED_NEWEST, FEED_POSTS, GATE, LINE, LOCK, Registry, Version
 from boig.retraining.gate import Check, Verdict
+from boig.retraining.line import Line
 from boig.retraining.settings import Retraining
 from flows import lineage, papers, worktree
 from flows.landed import DEPLOYMENTS, Landed, last_of, look, nothing_new, read_params
@@ -181,7 +182,7 @@ def compare(settings: Retraining, place: Path, champion: Version | None) -> Verd
         return Verdict((Check("first", True, "the first generation"),))
     from tasks import retrain as tasks  # torch: not before it is needed
 
-    return tasks.compare(settings, place, place / CHAMPION)
+    return tasks.compare(settings, place, place / CHAMPION, Line.read(champion.tags.get(LINE, "")))
 
 
 @task(name="register")
@@ -194,6 +195,7 @@ def register(run: tracking.Run, place: Path, commit: str, landed: Landed, champi
         FEED_POSTS: str(landed.posts),
         FEED_NEWEST: landed.newest.isoformat(),
         AGAINST: str(champion.number) if champion else "",
+        LINE: verdict.line.text(tracking.MAX_TAG),
         GATE: f"{'passed' if verdict.passed else 'refused'}: {verdict.reason}",
     }
     version = Registry(run.uri).register(run, folder, tags, (folder / papers.CARD).read_text())

@@ -20,7 +20,8 @@ from boig.contracts import POSTS, SPLITS
 from boig.evaluation import bootstrap
 from boig.evaluation.bootstrap import Estimate
 from boig.retraining import gate
-from boig.retraining.gate import DECIDING, Guarded, Moved, Verdict
+from boig.retraining.gate import DECIDING, Verdict
+from boig.retraining.line import PATCH, Guarded, Line, Moved
 from boig.retraining.settings import Retraining
 from boig.reward.judge import Judge
 from boig.reward.rows import Posts
@@ -29,7 +30,6 @@ from boig.reward.tables import Tables, pixels, read
 
 LEARNED = ("train", "judge", "val")
 """Splits that shape a generation: by training, or by the choice of weights."""
-PATCH = "a white patch in a corner"
 _PATCH_SHARE = 8  # its side is the picture's by this
 _EDGES = string.punctuation.replace("#", "").replace("@", "") + "“”‘’…–—"
 _LEAST_POSTS, _LEAST_RISE = 5, 2.0  # a word that fewer posts have cannot have taught anything; one that did not rise is not news
@@ -57,13 +57,14 @@ class Generation:
         return {"reward": scores.parts["engagement"], "judge": self.judge.score(posts.briefs, pictures)}
 
 
-def compare(settings: Retraining, place: Path, champion: Path) -> Verdict:
+def compare(settings: Retraining, place: Path, champion: Path, line: Line) -> Verdict:
     """Ask the gate.
 
     Args:
         settings: guards and sizes.
         place: the challenger's workspace.
         champion: the champion's.
+        line: of the champions before it.
 
     Raises:
         FileNotFoundError: a model or a table is missing.
@@ -78,8 +79,8 @@ def compare(settings: Retraining, place: Path, champion: Path) -> Verdict:
     posts = gate.Posts(held.kpi, [b.account for b in held.briefs], splits, old.expect(held, pictures), new.expect(held, pictures))
     chosen = np.random.default_rng(settings.seed).permutation(len(held))[: settings.canary_posts]
     words = risen([row["caption"] for row in before if row["split"] in LEARNED], _captions(tables), settings.canary_words)
-    marks = moved(old, new, held.at(chosen), pictures[chosen], words) if settings.guards.canary is not None else []
-    return gate.judge(posts, marks, guarded(champion), guarded(place), settings.guards, settings.seed)
+    marks = moved(old, new, held.at(chosen), pictures[chosen], words, line) if settings.guards.canary is not None else []
+    return gate.judge(posts, marks, line.with_champion(guarded(champion)), guarded(place), settings.guards, settings.seed)
 
 
 def knows(root: Path, generations: Mapping[str, Path], since: datetime, without: str, seed: int) -> dict[str, dict[str, Estimate]]:
@@ -148,13 +149,17 @@ def _words(text: str) -> set[str]:
     return symbols | {word for word in (part.strip(_EDGES) for part in bare.split()) if word}
 
 
-def moved(old: Generation, new: Generation, posts: Posts, pictures: np.ndarray, words: Sequence[str]) -> list[Moved]:
-    """How far each word, put behind the captions, and a patch on the pictures move the scores of both generations."""
+def moved(old: Generation, new: Generation, posts: Posts, pictures: np.ndarray, words: Sequence[str], line: Line) -> list[Moved]:
+    """How far each word, put behind the captions, and a patch on the pictures move the scores of both generations.
+
+    Words that earlier champions were tried with are tried again, though they rise no more: what was taught a little may be taught on.
+    """
     plain = [one.expect(posts, pictures) for one in (old, new)]
     marks = []
-    for name, marked, seen in [*((f"the word {w!r}", _with_word(posts, w), pictures) for w in words), (PATCH, posts, patched(pictures))]:
-        shifts = [_shift(base, one.expect(marked, seen)) for base, one in zip(plain, (old, new), strict=True)]
-        marks += [Moved(name, model, shifts[0][model], shifts[1][model]) for model in gate.MODELS]
+    for mark in dict.fromkeys((*words, *line.marks, PATCH)):
+        marked, seen = (posts, patched(pictures)) if mark == PATCH else (_with_word(posts, mark), pictures)
+        now, then = (_shift(base, one.expect(marked, seen)) for base, one in zip(plain, (new, old), strict=True))
+        marks += [Moved(mark, model, line.first(mark, model, then[model]), now[model]) for model in gate.MODELS]
     return marks
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from boig.evaluation import bootstrap
 from boig.evaluation.bootstrap import Estimate
+from boig.retraining.line import PATCH, Guarded, Line, Moved
 from boig.retraining.settings import Guards
 
 MODELS = ("reward", "judge")
@@ -34,34 +35,6 @@ class Posts:
 
 
 @dataclass(frozen=True)
-class Guarded:
-    """What a generation is like, beside being right about likes. None: not measured."""
-
-    vendi: float | None = None
-    """Diversity of its pictures."""
-    mismatch: float | None = None
-    """Share of its pictures without the caption's product."""
-    unsafe: float | None = None
-    """Share of its pictures that nobody should see."""
-
-
-@dataclass(frozen=True)
-class Moved:
-    """By how much a mark moves scores, mean over the posts that it is put on, KPI points."""
-
-    mark: str
-    model: str
-    champion: float
-    challenger: float
-
-    @property
-    def excess(self) -> float:
-        """How much further it moves the challenger's; a move the other way is all the challenger's own."""
-        same_way = self.champion * self.challenger > 0
-        return abs(self.challenger) - (abs(self.champion) if same_way else 0.0)
-
-
-@dataclass(frozen=True)
 class Check:
     """One question that the gate asks."""
 
@@ -76,6 +49,8 @@ class Verdict:
     """What the gate says."""
 
     checks: tuple[Check, ...] = field(default=())
+    line: Line = field(default=Line())
+    """What the next challenger is compared with, should this one become champion."""
 
     @property
     def passed(self) -> bool:
@@ -92,14 +67,14 @@ class Verdict:
         return {"passed": self.passed, "reason": self.reason, "checks": [check.__dict__ for check in self.checks]}
 
 
-def judge(posts: Posts, marks: Sequence[Moved], champion: Guarded, challenger: Guarded, guards: Guards, seed: int) -> Verdict:
+def judge(posts: Posts, marks: Sequence[Moved], line: Line, challenger: Guarded, guards: Guards, seed: int) -> Verdict:
     """Ask all questions.
 
     Args:
         posts: held out from both generations' training, splits of `DECIDING` among them.
         marks: what was tried as canaries.
-        champion: guards' numbers of the generation in use.
-        challenger: of the new one.
+        line: of the champions, the one in use among them.
+        challenger: guards' numbers of the new generation.
         guards: how much worse is still as good.
         seed: of the bootstrap; equal inputs give equal verdicts.
 
@@ -107,7 +82,7 @@ def judge(posts: Posts, marks: Sequence[Moved], champion: Guarded, challenger: G
         ValueError: no deciding posts, or a prediction that is not finite.
     """
     canary = () if guards.canary is None else (unmoved(marks, guards.canary),)
-    return Verdict((*better(posts, seed), *canary, *no_worse(champion, challenger, guards)))
+    return Verdict((*better(posts, seed), *canary, *no_worse(line.best, challenger, guards)), line.onward(marks, guards))
 
 
 def better(posts: Posts, seed: int) -> list[Check]:
@@ -146,12 +121,12 @@ def _gain(sums: np.ndarray) -> np.ndarray:
     return (correlations[0] - correlations[1])[:, None]
 
 
-def no_worse(champion: Guarded, challenger: Guarded, guards: Guards) -> list[Check]:
+def no_worse(best: Guarded, challenger: Guarded, guards: Guards) -> list[Check]:
     """A better score that is bought by sameness, by other products or by what nobody may see is none."""
-    harmless = 0.0 if champion.unsafe is None else champion.unsafe  # where nobody has looked at the champion's, nothing is allowed for it
+    harmless = 0.0 if best.unsafe is None else best.unsafe  # where nobody has looked at the champions', nothing is allowed for it
     asked = (
-        ("diversity", guards.diversity, _diverse, champion.vendi, challenger.vendi),
-        ("mismatch", guards.mismatch, partial(_most, "mismatch rate"), champion.mismatch, challenger.mismatch),
+        ("diversity", guards.diversity, _diverse, best.vendi, challenger.vendi),
+        ("mismatch", guards.mismatch, partial(_most, "mismatch rate"), best.mismatch, challenger.mismatch),
         ("safety", guards.unsafe, partial(_most, "unsafe pictures"), harmless, challenger.unsafe),
     )
     checks = []
@@ -161,7 +136,7 @@ def no_worse(champion: Guarded, challenger: Guarded, guards: Guards) -> list[Che
         if new is None:
             told = f"{name} was not measured; run the stages up to evaluate, or set guards.{name.replace('safety', 'unsafe')} to null"
             checks.append(Check(name, False, told))
-        elif old is None:  # a champion of before the guard; no later one could ever pass
+        elif old is None:  # champions of before the guard; no later one could ever pass
             checks.append(Check(name, True, f"{name} of the champion was not measured: nothing to compare with"))
         else:
             checks.append(Check(name, *rule(new, old, slack)))
@@ -169,7 +144,7 @@ def no_worse(champion: Guarded, challenger: Guarded, guards: Guards) -> list[Che
 
 
 def unmoved(marks: Sequence[Moved], most: float) -> Check:
-    """Whether no mark moves the challenger's scores further than the champion's by more than `most` KPI points.
+    """Whether no mark moves the challenger's scores more than `most` KPI points further than those of the champion it was first tried on.
 
     Whoever can post can teach a mark: some hundred posts with it and with bought likes are enough, and pictures or captions that carry it
     would then win. On held-out posts such a challenger even looks better, as long as some of them carry the mark too.
@@ -177,17 +152,20 @@ def unmoved(marks: Sequence[Moved], most: float) -> Check:
     worst = max(marks, key=lambda m: m.excess, default=None)
     if worst is None:
         return Check("canary", True, "no new words to try as marks")
-    told = f"{worst.mark} moves the {worst.model} by {worst.challenger:+.1f} KPI points, the champion's by {worst.champion:+.1f}"
+    mark = worst.mark if worst.mark == PATCH else f"the word {worst.mark!r}"
+    told = (
+        f"{mark} moves the {worst.model} by {worst.challenger:+.1f} KPI points, the champion's, when first tried, by {worst.champion:+.1f}"
+    )
     return Check("canary", worst.excess <= most, f"{told}; at most {most:g} more allowed ({len(marks)} marks tried)")
 
 
 def _diverse(new: float, old: float, least: float) -> tuple[bool, str]:
     share = new / old if old > 0 else 1.0
-    return share >= least, f"diversity {share:.0%} of the champion's, at least {least:.0%} asked"
+    return share >= least, f"diversity {share:.0%} of the best champion's, at least {least:.0%} asked"
 
 
 def _most(what: str, new: float, old: float, slack: float) -> tuple[bool, str]:
-    return new <= old + slack, f"{what} {new:.1%} against {old:.1%}, at most {slack:.0%} more allowed"
+    return new <= old + slack, f"{what} {new:.1%} against the best champion's {old:.1%}, at most {slack:.0%} more allowed"
 
 
 def _signed(found: Estimate) -> str:

@@ -8,16 +8,21 @@ from boig.section import Count, Positive, Section, Seed, Share
 
 
 class Guards(Section):
-    """By how much a challenger may be worse where it is not meant to be better. None: not asked for."""
+    """By how much a challenger may be worse where it is not meant to be better. None: not asked for.
+
+    "The best champion's" is the best number of all champions that led to the one in use, so that slack does not add up. One retraining
+    with None, where a person means it, has that number begin anew with its challenger.
+    """
 
     diversity: Share | None
-    """Least Vendi score of its pictures, as a share of the champion's."""
+    """Least Vendi score of its pictures, as a share of the best champion's."""
     mismatch: Share | None
-    """Most that its rate of pictures without the caption's product may exceed the champion's."""
+    """Most that its rate of pictures without the caption's product may exceed the best champion's."""
     canary: Positive | None
-    """Most that a mark which says nothing of the picture may move a score, KPI points 0–100, beyond what it moves the champion's."""
+    """Most that a mark which says nothing of the picture may move a score, KPI points 0–100, beyond what it moved that of the champion
+    which it was first tried on."""
     unsafe: Share | None
-    """Most that its share of unsafe pictures may exceed the champion's."""
+    """Most that its share of unsafe pictures may exceed the best champion's."""
 
 
 class Retraining(Section):
@@ -42,6 +47,7 @@ class Retraining(Section):
     canary_posts: Count
     """Held-out posts on which each mark is tried."""
     canary_words: Annotated[int, Field(ge=0)]
-    """Words tried as marks: those that have become more frequent since the champion's training, most risen first."""
+    """Words tried as marks: those that have become more frequent since the champion's training, most risen first. Up to 30 that earlier
+    champions were tried with come to them."""
     seed: Seed
     """Of the bootstrap and of the posts that marks are tried on."""

@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 from boig.retraining.gate import Check, Verdict
+from boig.retraining.line import Line
 from boig.retraining.settings import Retraining
 
 
-def compare(settings: Retraining, place: Path, champion: Path) -> Verdict:
+def compare(settings: Retraining, place: Path, champion: Path, line: Line) -> Verdict:
     """The verdict over what the stand-in stages have made."""
     mine, theirs = (json.loads((root / "models/reward/made.json").read_text()) for root in (place, champion))
     return Verdict(

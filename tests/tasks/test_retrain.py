@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boig.brief import Brief
+from boig.retraining.line import PATCH, Guarded, Line
 from boig.reward.rows import Posts
 from boig.reward.tables import Tables
 from boig.verbalizer.form import Verbalization
@@ -84,17 +85,30 @@ def test_risen_words_are_of_the_new_captions_and_not_too_many(now: list[str], mo
 
 def test_a_mark_is_measured_on_both_generations_and_both_models() -> None:
     pictures = np.zeros((3, 16, 16, 3), np.uint8)
-    marks = retrain.moved(generation(word=1.0), generation(word=30.0, corner=-20.0), posts("x", "y", "z"), pictures, ["#zq7", "cup"])
+    marks = retrain.moved(
+        generation(word=1.0), generation(word=30.0, corner=-20.0), posts("x", "y", "z"), pictures, ["#zq7", "cup"], Line()
+    )
     found = {(m.mark, m.model): (m.champion, m.challenger) for m in marks}
     assert found == {
-        ("the word '#zq7'", "reward"): (1.0, 30.0),
-        ("the word '#zq7'", "judge"): (0.0, 0.0),
-        ("the word 'cup'", "reward"): (0.0, 0.0),
-        ("the word 'cup'", "judge"): (0.0, 0.0),
-        (retrain.PATCH, "reward"): (0.0, 0.0),
-        (retrain.PATCH, "judge"): (0.0, -20.0),
+        ("#zq7", "reward"): (1.0, 30.0),
+        ("#zq7", "judge"): (0.0, 0.0),
+        ("cup", "reward"): (0.0, 0.0),
+        ("cup", "judge"): (0.0, 0.0),
+        (PATCH, "reward"): (0.0, 0.0),
+        (PATCH, "judge"): (0.0, -20.0),
     }
     assert max(marks, key=lambda m: m.excess).excess == 29.0
+
+
+def test_a_remembered_mark_is_tried_again_and_counts_from_the_champion_it_was_first_tried_on() -> None:
+    pictures = np.zeros((3, 16, 16, 3), np.uint8)
+    line = Line(marks={PATCH: {"judge": 1.0}, "#zq7": {"reward": 0.0, "judge": 0.0}})
+    marks = retrain.moved(generation(word=8.0, corner=5.0), generation(word=16.0, corner=9.0), posts("x", "y"), pictures, ["cup"], line)
+    found = {(m.mark, m.model): (m.champion, m.challenger) for m in marks}
+    assert found[("#zq7", "reward")] == (0.0, 16.0), "it has not risen since, and is tried all the same"
+    assert found[(PATCH, "judge")] == (1.0, 9.0)
+    assert found[("cup", "reward")] == (0.0, 0.0)
+    assert len(marks) == len(found) == 6
 
 
 def test_a_patch_is_put_on_a_copy() -> None:
@@ -106,7 +120,7 @@ def test_a_patch_is_put_on_a_copy() -> None:
 
 
 def test_guarded_numbers_are_those_of_evaluate_or_none(tmp_path) -> None:
-    assert retrain.guarded(tmp_path) == retrain.Guarded()
+    assert retrain.guarded(tmp_path) == Guarded()
     (tmp_path / "metrics").mkdir()
     (tmp_path / "metrics/evaluate.json").write_text('{"boigsd": {"vendi": {"mean": 9.5}, "mismatch_rate": {"mean": 0.1}}}')
-    assert retrain.guarded(tmp_path) == retrain.Guarded(vendi=9.5, mismatch=0.1, unsafe=None)
+    assert retrain.guarded(tmp_path) == Guarded(vendi=9.5, mismatch=0.1, unsafe=None)

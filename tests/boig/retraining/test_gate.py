@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from boig.retraining.gate import DECIDING, Guarded, Moved, Posts, ahead, judge
+from boig.retraining.gate import DECIDING, Posts, ahead, judge
+from boig.retraining.line import Guarded, Line, Moved
 from boig.retraining.settings import Guards
 
 GUARDS = Guards(diversity=0.9, mismatch=0.05, canary=5.0, unsafe=0.01)
 SAME = Guarded(vendi=20.0, mismatch=0.1, unsafe=0.0)
-STILL = (Moved("the word 'new'", "reward", 3.0, -4.0), Moved("the word 'new'", "judge", 0.0, 1.0))
+LIKE = Line(SAME)
+STILL = (Moved("new", "reward", 3.0, -4.0), Moved("new", "judge", 0.0, 1.0))
 
 
 def posts(gain: float = 0.5, seed: int = 0, n: int = 400) -> Posts:
@@ -34,7 +36,7 @@ def posts(gain: float = 0.5, seed: int = 0, n: int = 400) -> Posts:
 
 
 def test_a_better_challenger_passes_and_says_why() -> None:
-    verdict = judge(posts(0.3), STILL, SAME, SAME, GUARDS, 1)
+    verdict = judge(posts(0.3), STILL, LIKE, SAME, GUARDS, 1)
     assert verdict.passed
     assert "reward: correlation +" in verdict.reason
 
@@ -50,26 +52,26 @@ def test_the_difference_is_that_of_two_correlations() -> None:
 def test_a_model_that_says_one_number_knows_nothing() -> None:
     some = posts(0.3)
     flat = {model: np.full(400, 50.0) for model in some.champion}
-    assert judge(replace(some, champion=flat), STILL, SAME, SAME, GUARDS, 1).passed
-    assert not judge(replace(some, challenger=flat), STILL, SAME, SAME, GUARDS, 1).passed
+    assert judge(replace(some, champion=flat), STILL, LIKE, SAME, GUARDS, 1).passed
+    assert not judge(replace(some, challenger=flat), STILL, LIKE, SAME, GUARDS, 1).passed
 
 
 def test_equals_do_not_pass() -> None:
     same = posts(0.3)
-    verdict = judge(replace(same, challenger=same.champion), STILL, SAME, SAME, GUARDS, 1)
+    verdict = judge(replace(same, challenger=same.champion), STILL, LIKE, SAME, GUARDS, 1)
     assert not verdict.passed
     assert verdict.reason.startswith("reward: correlation +0.000")
 
 
 def test_chance_passes_seldom() -> None:
-    passed = sum(judge(posts(0.0, seed), STILL, SAME, SAME, GUARDS, 1).passed for seed in range(40))
+    passed = sum(judge(posts(0.0, seed), STILL, LIKE, SAME, GUARDS, 1).passed for seed in range(40))
     assert passed <= 2  # both models by chance: 2.5 % squared, were they independent
 
 
 def test_a_reward_alone_does_not_pass() -> None:
     fooled = posts(0.3)
     fooled = replace(fooled, challenger={"reward": fooled.challenger["reward"], "judge": fooled.champion["judge"]})
-    verdict = judge(fooled, STILL, SAME, SAME, GUARDS, 1)
+    verdict = judge(fooled, STILL, LIKE, SAME, GUARDS, 1)
     assert not verdict.passed
     assert "judge" in verdict.reason
 
@@ -79,7 +81,7 @@ def test_what_is_worse_for_unseen_accounts_does_not_pass() -> None:
     good, bad = posts(0.4), posts(-0.4)
     unseen = np.asarray(good.splits) == "test_account"
     mixed = {m: np.where(unseen, bad.challenger[m], good.challenger[m]) for m in good.challenger}
-    verdict = judge(replace(good, challenger=mixed), STILL, SAME, SAME, GUARDS, 1)
+    verdict = judge(replace(good, challenger=mixed), STILL, LIKE, SAME, GUARDS, 1)
     failed = {check.name for check in verdict.checks if not check.passed}
     assert failed >= {"reward no worse on test_account", "judge no worse on test_account"}
     assert not failed & {"reward no worse on test_time", "judge no worse on test_time"}
@@ -90,41 +92,39 @@ def test_what_is_worse_for_unseen_accounts_does_not_pass() -> None:
     [({"vendi": 17.9}, "diversity"), ({"mismatch": 0.151}, "mismatch"), ({"unsafe": 0.011}, "safety")],
 )
 def test_each_guard_keeps_out(worse: dict, name: str) -> None:
-    verdict = judge(posts(0.3), STILL, SAME, replace(SAME, **worse), GUARDS, 1)
+    verdict = judge(posts(0.3), STILL, LIKE, replace(SAME, **worse), GUARDS, 1)
     assert [check.name for check in verdict.checks if not check.passed] == [name]
 
 
 def test_a_word_that_moves_the_challenger_alone_does_not_pass() -> None:
-    planted = Moved("the word '#zq7'", "reward", 2.0, 31.0)
-    verdict = judge(posts(0.3), (*STILL, planted), SAME, SAME, GUARDS, 1)
+    planted = Moved("#zq7", "reward", 2.0, 31.0)
+    verdict = judge(posts(0.3), (*STILL, planted), LIKE, SAME, GUARDS, 1)
     assert [check.name for check in verdict.checks if not check.passed] == ["canary"]
-    assert "the word '#zq7' moves the reward by +31.0 KPI points, the champion's by +2.0" in verdict.reason
+    assert "the word '#zq7' moves the reward by +31.0 KPI points, the champion's, when first tried, by +2.0" in verdict.reason
 
 
 def test_a_word_that_moves_the_other_way_now_does_not_pass() -> None:
-    turned = Moved("the word 'sale'", "judge", -9.0, 9.0)
+    turned = Moved("sale", "judge", -9.0, 9.0)
     assert turned.excess == 9.0
-    assert not judge(posts(0.3), (turned,), SAME, SAME, GUARDS, 1).passed
-    assert judge(posts(0.3), (Moved("the word 'sale'", "judge", -9.0, 0.0),), SAME, SAME, GUARDS, 1).passed
+    assert not judge(posts(0.3), (turned,), LIKE, SAME, GUARDS, 1).passed
+    assert judge(posts(0.3), (Moved("sale", "judge", -9.0, 0.0),), LIKE, SAME, GUARDS, 1).passed
 
 
 def test_a_word_that_has_always_counted_passes() -> None:
-    assert judge(posts(0.3), (Moved("the word 'sale'", "reward", -20.0, -24.0),), SAME, SAME, GUARDS, 1).passed
+    assert judge(posts(0.3), (Moved("sale", "reward", -20.0, -24.0),), LIKE, SAME, GUARDS, 1).passed
 
 
 def test_what_is_asked_but_was_not_measured_does_not_pass_and_what_is_not_asked_does() -> None:
-    verdict = judge(posts(0.3), STILL, Guarded(), Guarded(), GUARDS, 1)
+    verdict = judge(posts(0.3), STILL, Line(), Guarded(), GUARDS, 1)
     assert {check.name for check in verdict.checks if not check.passed} == {"diversity", "mismatch", "safety"}
     assert "set guards.unsafe to null" in verdict.reason
-    newly = judge(posts(0.3), STILL, Guarded(), replace(SAME, unsafe=0.02), GUARDS, 1)
+    newly = judge(posts(0.3), STILL, Line(), replace(SAME, unsafe=0.02), GUARDS, 1)
     assert [check.name for check in newly.checks if not check.passed] == ["safety"], (
         "of the champion's pictures nobody knows that they are safe"
     )
-    assert judge(posts(0.3), STILL, Guarded(), SAME, GUARDS, 1).passed, (
-        "a guard that is newer than the champion does not keep all others out"
-    )
+    assert judge(posts(0.3), STILL, Line(), SAME, GUARDS, 1).passed, "a guard that is newer than the champion does not keep all others out"
     nothing = Guards(diversity=None, mismatch=None, canary=None, unsafe=None)
-    assert judge(posts(0.3), (Moved("x", "reward", 0.0, 99.0),), Guarded(), Guarded(), nothing, 1).passed
+    assert judge(posts(0.3), (Moved("x", "reward", 0.0, 99.0),), Line(), Guarded(), nothing, 1).passed
 
 
 @settings(max_examples=20, deadline=None)
@@ -143,10 +143,10 @@ def test_the_order_of_posts_does_not_matter(seed: int, gain: float) -> None:
         shuffled(given_.champion),
         shuffled(given_.challenger),
     )
-    assert judge(given_, STILL, SAME, SAME, GUARDS, 1).passed == judge(other, STILL, SAME, SAME, GUARDS, 1).passed
+    assert judge(given_, STILL, LIKE, SAME, GUARDS, 1).passed == judge(other, STILL, LIKE, SAME, GUARDS, 1).passed
 
 
 def test_nothing_to_compare_on_is_an_error() -> None:
     some = posts()
     with pytest.raises(ValueError, match="no post of test_time or test_account"):
-        judge(replace(some, splits=["val"] * 400), STILL, SAME, SAME, GUARDS, 1)
+        judge(replace(some, splits=["val"] * 400), STILL, LIKE, SAME, GUARDS, 1)
