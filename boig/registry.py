@@ -166,7 +166,7 @@ class Registry:
         """
         now = self.champion()
         if now is None:
-            raise ValueError("there is no champion to roll back; the first retraining makes one")
+            raise ValueError("there is no champion to roll back; retrain, and approve what waits (`python -m flows.champion list`)")
         if not now.tags.get(PREVIOUS):
             raise ValueError(f"version {now.number} is the first champion; there is none before it")
         before = self.version(int(now.tags[PREVIOUS]))

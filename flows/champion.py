@@ -82,7 +82,7 @@ def fetched(registry: Registry, number: int | None, folder: Path) -> str:
     """
     version = registry.champion() if number is None else registry.version(number)
     if version is None:
-        raise ValueError("there is no champion yet; the first retraining makes one")
+        raise ValueError("there is no champion yet; retrain, and approve what waits (`python -m flows.champion list`)")
     if folder.exists() and any(folder.iterdir()) and not (folder / FETCHED).is_file():
         raise ValueError(f"{folder} is not empty, and no generation was fetched there before; name another folder")
     folder.mkdir(parents=True, exist_ok=True)

@@ -65,7 +65,8 @@ def nothing_new(landed: Landed, last: Version | None, least: int) -> str:
     """Why there is nothing to do; empty where there is."""
     if last is None or landed.new >= least:
         return ""
-    return f"nothing new: {landed.new} posts since version {last.number} ({last.tags[FEED_POSTS]} posts), {least} asked"
+    waits = ", which waits for approval," if last.passed and not last.tags.get(PROMOTED_AT) else ""
+    return f"nothing new: {landed.new} posts since version {last.number}{waits} ({last.tags[FEED_POSTS]} posts), {least} asked"
 
 
 def read_params(settings: Retraining, root: Path) -> dict[str, dict]:

@@ -51,7 +51,7 @@ def retrain(settings: Retraining) -> State:
     current(root, deployment.version)
     registry = Registry(tracking.uri())
     clear_away(root, registry)
-    if (left := registry.undecided()) and not (settings.approval and registry.champion()):
+    if (left := registry.undecided()) and not settings.approval:
         registry.promote(left, by="gate")  # its retraining was killed between the verdict and this
     champion = registry.champion()
     last = last_of(registry.versions(), champion)
@@ -64,7 +64,7 @@ def retrain(settings: Retraining) -> State:
         commit = keep(place, f"Retraining on {landed.posts:,} posts up to {landed.newest:%Y-%m-%d}", settings.push_to)
         verdict = compare(settings, place, champion)
         version = register(run, place, commit, landed, champion, verdict)
-    return Completed(message=decide(registry, version, champion, verdict, approval=settings.approval))
+    return Completed(message=decide(registry, version, verdict, approval=settings.approval))
 
 
 def clear_away(root: Path, registry: Registry) -> None:
@@ -177,9 +177,9 @@ def keep(place: Path, message: str, push_to: str) -> str:
 
 @task(name="ask the gate")
 def compare(settings: Retraining, place: Path, champion: Version | None) -> Verdict:
-    """The challenger beside the champion; the first generation has none to beat."""
+    """The challenger beside the champion; a first generation, or another one while none is approved, has none to beat."""
     if champion is None:
-        return Verdict((Check("first", True, "the first generation"),))
+        return Verdict((Check("first", True, "a first generation: there is no champion to compare with"),))
     from tasks import retrain as tasks  # torch: not before it is needed
 
     return tasks.compare(settings, place, place / CHAMPION, Line.read(champion.tags.get(LINE, "")))
@@ -203,13 +203,13 @@ def register(run: tracking.Run, place: Path, commit: str, landed: Landed, champi
     return version
 
 
-def decide(registry: Registry, version: Version, champion: Version | None, verdict: Verdict, *, approval: bool) -> str:
+def decide(registry: Registry, version: Version, verdict: Verdict, *, approval: bool) -> str:
     """Make the challenger champion where it may be; what came of it, in a line."""
     name = f"version {version.number}"
     if not verdict.passed:
         return f"{name} stays a challenger: {verdict.reason}"
     registry.check_champion(version)
-    if approval and champion:
+    if approval:
         return f"{name} has passed the gate and waits: `python -m flows.champion approve {version.number}` ({verdict.reason})"
     registry.promote(version, by="gate")
     return f"{name} is the champion: {verdict.reason}"

@@ -39,7 +39,7 @@ class Retraining(Section):
     warm_start: bool
     """Whether BoigLLM starts from the champion's weights instead of the profile's base."""
     approval: bool
-    """Whether a person has to approve what has passed the gate."""
+    """Whether a person has to approve what has passed the gate, the first generation too."""
     push_to: str
     """Git remote that the retraining's branch is pushed to, as `origin`; empty: none. The commit names the models: where it is on one disk
     alone, that disk is what a generation hangs on."""

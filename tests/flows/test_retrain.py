@@ -2,13 +2,16 @@
 
 import getpass
 import json
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from boig.registry import AGAINST, COMMIT, FEED_NEWEST, FEED_POSTS, GATE, PROMOTED_AT, Version
@@ -52,7 +55,9 @@ class FakeRegistry:
 def test_there_is_nothing_to_do_until_enough_has_landed_since_the_newest_generation() -> None:
     assert landed.nothing_new(LANDED, None, 200) == ""
     assert landed.nothing_new(LANDED, version(2), 200) == ""
-    assert landed.nothing_new(LANDED, version(2), 201) == "nothing new: 200 posts since version 2 (1000 posts), 201 asked"
+    used = version(2, **{PROMOTED_AT: "2022"})
+    assert landed.nothing_new(LANDED, used, 201) == "nothing new: 200 posts since version 2 (1000 posts), 201 asked"
+    assert "since version 2, which waits for approval, (1000 posts)" in landed.nothing_new(LANDED, version(2), 201)
 
 
 def test_the_last_generation_is_the_newest_on_which_something_can_still_be_decided() -> None:
@@ -68,6 +73,7 @@ def test_the_last_generation_is_the_newest_on_which_something_can_still_be_decid
     ), "a generation that was compared with a champion of the past can never be promoted"
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 2000), min_size=1, max_size=40), st.integers(0, 2000), st.integers(0, 60))
 def test_new_posts_are_the_younger_ones_or_the_surplus(hours: list[int], seen_up_to: int, seen: int) -> None:
     begin = datetime(2022, 1, 1, tzinfo=UTC)
@@ -92,18 +98,17 @@ def test_an_adapter_on_weights_that_go_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("verdict", "approval", "before", "promoted", "told"),
+    ("verdict", "approval", "promoted", "told"),
     [
-        (GOOD, False, version(1), [(2, "gate")], "version 2 is the champion: reward: +0.1"),
-        (GOOD, True, version(1), [], "version 2 has passed the gate and waits: `python -m flows.champion approve 2`"),
-        (GOOD, True, None, [(2, "gate")], "version 2 is the champion"),
-        (BAD, False, version(1), [], "version 2 stays a challenger: the word '#zq7' moves the reward"),
-        (BAD, True, version(1), [], "version 2 stays a challenger"),
+        (GOOD, False, [(2, "gate")], "version 2 is the champion: reward: +0.1"),
+        (GOOD, True, [], "version 2 has passed the gate and waits: `python -m flows.champion approve 2`"),
+        (BAD, False, [], "version 2 stays a challenger: the word '#zq7' moves the reward"),
+        (BAD, True, [], "version 2 stays a challenger"),
     ],
 )
-def test_who_becomes_champion(verdict: Verdict, approval: bool, before: Version | None, promoted: list, told: str) -> None:
+def test_who_becomes_champion(verdict: Verdict, approval: bool, promoted: list, told: str) -> None:
     registry = FakeRegistry()
-    assert retrain.decide(registry, version(2), before, verdict, approval=approval).startswith(told)  # type: ignore[arg-type]
+    assert retrain.decide(registry, version(2), verdict, approval=approval).startswith(told)  # type: ignore[arg-type]
     assert registry.promoted == promoted
 
 
@@ -111,7 +116,7 @@ def test_nobody_is_asked_to_approve_what_cannot_be() -> None:
     registry = FakeRegistry()
     registry.stale = True
     with pytest.raises(ValueError, match="retrain again"):
-        retrain.decide(registry, version(3), version(1), GOOD, approval=True)  # type: ignore[arg-type]
+        retrain.decide(registry, version(3), GOOD, approval=True)  # type: ignore[arg-type]
 
 
 def test_only_what_has_passed_can_be_approved() -> None:
