@@ -29,7 +29,7 @@ from boig.retraining.line import Line
 from boig.retraining.settings import Retraining
 from flows import lineage, papers, worktree
 from flows.landed import DEPLOYMENTS, Landed, last_of, look, nothing_new, read_params
-from flows.processes import die_with_parent
+from flows.processes import alone, die_with_parent
 from flows.stage import USER_MISTAKES
 from infra.orchestrator import reaching_prefect
 from infra.remote import configured
@@ -46,9 +46,15 @@ NEEDED = ("models/boigllm", "models/reward", "models/judge", "data/posts")
 @flow(name="retrain", flow_run_name="retrain {settings.profile}")
 @tracking.answering()
 def retrain(settings: Retraining) -> State:
-    """One retraining, or the news that there is nothing to retrain on."""
+    """One retraining, or the news that there is nothing to retrain on. Where another one works it waits, and then looks at the feed."""
     root = Path.cwd()
-    current(root, deployment.version)
+    with alone(root / worktree.FOLDER / "lock", f"retrain: another retraining is at work in {root}; waiting for its end"):
+        current(root, deployment.version)
+        return Completed(message=retrained(settings, root))
+
+
+def retrained(settings: Retraining, root: Path) -> str:
+    """What `retrain` does while no other one does it here; what came of it, in a line."""
     registry = Registry(tracking.uri())
     clear_away(root, registry)
     if (left := registry.undecided()) and not settings.approval:
@@ -57,14 +63,14 @@ def retrain(settings: Retraining) -> State:
     last = last_of(registry.versions(), champion)
     landed = look(settings, root, last)
     if idle := nothing_new(landed, last, settings.min_new_posts):
-        return Completed(message=idle)
+        return idle
     with worktree.opened(root, name_of(root, settings, landed, champion)) as place, recorded(settings) as run:
         prepare(settings, root, place, champion)
         make(place, settings.until, run.run_id)
         commit = keep(place, f"Retraining on {landed.posts:,} posts up to {landed.newest:%Y-%m-%d}", settings.push_to)
         verdict = compare(settings, place, champion)
         version = register(run, place, commit, landed, champion, verdict)
-    return Completed(message=decide(registry, version, verdict, approval=settings.approval))
+    return decide(registry, version, verdict, approval=settings.approval)
 
 
 def clear_away(root: Path, registry: Registry) -> None:

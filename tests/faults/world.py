@@ -71,6 +71,14 @@ class Running:
             time.sleep(0.02)
         raise AssertionError(f"it never came to its point: {self._log()[-2000:]}")
 
+    def says(self, text: str) -> None:
+        """Wait until its log holds a text."""
+        end = time.monotonic() + PATIENCE_S
+        while text not in self._log():
+            waits = self.process.poll() is None and time.monotonic() < end
+            assert waits, f"it never said {text!r}: {self._log()[-2000:]}"
+            time.sleep(0.1)
+
     def go(self) -> None:
         """Let it go on."""
         (self._folder / "go").touch()

@@ -227,6 +227,48 @@ def test_news_are_announced_once_until_a_retraining_has_seen_them(tmp_path: Path
     assert events == [("boig.posts.landed", posts, new) for posts, new in ((1200, 200), (1400, 400), (1600, 200))]
 
 
+RETRAINING = """
+import sys
+from pathlib import Path
+from flows import retrain
+
+def work(*_):
+    Path("busy").open("x").close()  # nobody else is at it
+    print("works", flush=True)
+    sys.stdin.readline()
+    Path("busy").unlink()
+    return sys.argv[1]
+
+retrain.retrained = work
+print(retrain.retrain.fn(retrain.read_settings(Path("settings.yaml"))).message, flush=True)
+"""
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_retrainings_on_different_posts_work_one_after_the_other(tmp_path: Path, killed: bool) -> None:
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(read_settings(None).model_dump(mode="json")))
+
+    def start(posts: str) -> subprocess.Popen[str]:
+        command, pipe = [sys.executable, "-c", RETRAINING, posts], subprocess.PIPE
+        return subprocess.Popen(
+            command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdin=pipe, stdout=pipe, stderr=pipe, text=True
+        )
+
+    with start("some posts") as first:
+        assert first.stdout
+        assert first.stdout.readline() == "works\n"
+        with start("more posts") as second:
+            assert second.stderr
+            assert "another retraining is at work in" in second.stderr.readline()
+            if killed:
+                (tmp_path / "busy").unlink()
+                first.kill()
+            else:
+                assert first.communicate("\n")[0] == "some posts\n"
+            assert second.communicate("\n")[0] == "works\nmore posts\n"
+            assert second.returncode == 0
+
+
 def test_worktrees_of_registered_generations_go_and_those_at_work_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     root = tmp_path / "project"
