@@ -150,6 +150,11 @@ class Registry:
             used = f"version {before.number} is" if before else "there is none"
             raise ValueError(f"version {version.number} was compared with champion {against or 'none'}, but {used} in use; retrain again")
 
+    def lost(self) -> Version | None:
+        """The last champion, where none is in use any more: somebody has taken the alias away. None where all is well, or none ever was."""
+        was = [version for version in self.versions() if PROMOTED_AT in version.tags and ROLLED_BACK_AT not in version.tags]
+        return max(was, key=lambda version: version.tags[PROMOTED_AT]) if was and self.champion() is None else None
+
     def undecided(self) -> Version | None:
         """The newest generation, where it has passed the gate against today's champion and was neither promoted nor rolled back."""
         newest, champion = next(reversed(self.versions()), None), self.champion()

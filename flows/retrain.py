@@ -7,6 +7,7 @@ pushed and judged, and the champion changes in one write at the very end.
 
 import argparse
 import hashlib
+import logging
 import os
 import re
 import subprocess
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import yaml
 from prefect import flow, get_run_logger, task
+from prefect.logging.configuration import setup_logging
 from prefect.runtime import deployment
 from prefect.states import Completed, State
 from pydantic import ValidationError
@@ -57,6 +59,9 @@ def retrained(settings: Retraining, root: Path) -> str:
     """What `retrain` does while no other one does it here; what came of it, in a line."""
     registry = Registry(tracking.uri())
     clear_away(root, registry)
+    if was := registry.lost():  # else what comes next would pass for a first generation, which nothing is compared with
+        told = f"version {was.number} was the champion, and none is now: alias {CHAMPION!r} is gone from MLflow's registry"
+        raise ValueError(f"{told}; set it there again, on version {was.number} or on another that may be used")
     if (left := registry.undecided()) and not settings.approval:
         registry.promote(left, by="gate")  # its retraining was killed between the verdict and this
     champion = registry.champion()
@@ -227,6 +232,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--settings", type=Path, help=f"YAML file; by default the parameters in {DEPLOYMENTS}")
     asked = parser.parse_args(arguments)
     os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd() / 'mlflow.db'}")
+    setup_logging()
+    for handler in (*logging.getLogger().handlers, *logging.getLogger("prefect").handlers):
+        handler.addFilter(lambda record: not record.exc_info)  # a failure is told below, in one line
     try:
         settings = read_settings(asked.settings)
         with reaching_prefect():

@@ -132,13 +132,16 @@ def held_out(tables: Tables, learned: set[str]) -> tuple[Posts, list[str], np.nd
 
 
 def risen(before: Sequence[str], now: Sequence[str], most: int) -> list[str]:
-    """Words that a larger share of captions has now than before, most risen first: whatever word was planted since is among them.
+    """Words that a larger share of captions has now than before, those that have risen most first, at most so many.
 
     As they are written, since the models read them so: hashtags in their case, and emoji, which stand for themselves wherever they are.
     """
     old, new = (Counter(word for text in texts for word in _words(text)) for texts in (before, now))
+    expected = {word: count * len(now) / len(before) for word, count in old.items()}  # the tables may be of different sizes
     rise = {
-        word: (count / len(now)) / ((old[word] + 1) / (len(before) + 1)) for word, count in new.items() if count - old[word] >= _LEAST_POSTS
+        word: (count / len(now)) / ((old[word] + 1) / (len(before) + 1))
+        for word, count in new.items()
+        if count - expected.get(word, 0.0) >= _LEAST_POSTS
     }
     return sorted((w for w in rise if rise[w] >= _LEAST_RISE), key=lambda w: (-rise[w], w))[:most]
 

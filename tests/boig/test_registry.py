@@ -132,3 +132,15 @@ def test_what_a_server_refuses_is_told_with_its_reason(run: Run, monkeypatch: py
         tracking.answering(),
     ):
         MlflowClient(run.uri).get_registered_model("boig")
+
+
+def test_a_champion_whose_alias_was_taken_away_is_known(registry: Registry, run: Run, tmp_path: Path) -> None:
+    assert registry.lost() is None
+    first = register(registry, run, tmp_path, "a", None)
+    registry.promote(first, "gate")
+    second = register(registry, run, tmp_path, "b", first)
+    registry.promote(second, "gate")
+    registry.rollback()
+    assert registry.lost() is None
+    MlflowClient(run.uri).delete_registered_model_alias("boig", "champion")
+    assert registry.lost() == registry.version(first.number)

@@ -70,6 +70,12 @@ def test_a_planted_word_has_risen_most() -> None:
     assert retrain.risen(before, before, 10) == []
 
 
+def test_a_word_is_found_in_a_table_that_has_shrunk() -> None:
+    before = ["a cup #zq7"] * 40 + ["a cup"] * 2960
+    assert retrain.risen(before, ["a cup #zq7"] * 40 + ["a cup"] * 160, 10) == ["#zq7"]
+    assert retrain.risen(before, ["a cup #zq7"] * 3 + ["a cup"] * 197, 10) == []
+
+
 def test_marks_are_tried_as_they_are_written() -> None:
     found = retrain.risen(["a cup"] * 50, ["a cup 🔥🔥", "A Cup, #ZQ7! “(now)”"] * 10, 20)
     assert set(found) == {"🔥", "A", "Cup", "#ZQ7", "now"}
