@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -56,6 +56,8 @@ class Handover:
     """Whether `root` is a folder of this process, not the workspace."""
     _seen: int = field(default=0, repr=False, compare=False)
     _known: dict[str, Stamp] = field(default_factory=dict, repr=False, compare=False)
+    _turn: AbstractContextManager = field(default_factory=threading.RLock, repr=False, compare=False)
+    """Threads of this process take turns: each knows what the other has written and seen."""
 
     def __getstate__(self) -> dict:
         return {"url": self.url, "root": self.root, "inputs": self.inputs, "progress": self.progress, "mark": self.mark}
@@ -83,19 +85,20 @@ class Handover:
             ConnectionError: the store does not answer, or has something else than what was handed over.
             ValueError: the log names a file outside of the workspace.
         """
-        changes: dict[str, str | None] = {}
-        log = _store(f"{self.url}/log")
-        for key in sorted(entry.key for entry in log.entries()):
-            if (number := int(Path(key).stem)) > self._seen:
-                with tempfile.TemporaryDirectory() as place:
-                    log.fetch(key, Path(place, "entry"))
-                    changes |= json.loads(Path(place, "entry").read_text())
-                self._seen = number
-        for name, thing in changes.items():
-            if wanted(name):
-                self._take(name, thing)
-            else:
-                self._known[name] = UNKNOWN
+        with self._turn:
+            changes: dict[str, str | None] = {}
+            log = _store(f"{self.url}/log")
+            for key in sorted(entry.key for entry in log.entries()):
+                if (number := int(Path(key).stem)) > self._seen:
+                    with tempfile.TemporaryDirectory() as place:
+                        log.fetch(key, Path(place, "entry"))
+                        changes |= json.loads(Path(place, "entry").read_text())
+                    self._seen = number
+            for name, thing in changes.items():
+                if wanted(name):
+                    self._take(name, thing)
+                else:
+                    self._known[name] = UNKNOWN
 
     def push(self, *, settled: bool = True) -> None:
         """Hand over what has changed here since the last look.
@@ -108,9 +111,10 @@ class Handover:
             RuntimeError: files change on and on.
         """
         end = time.monotonic() + SETTLE_S
-        while not self._push():
-            if not settled:
-                return
+        while True:
+            with self._turn:
+                if self._push() or not settled:
+                    return
             if time.monotonic() > end:
                 raise RuntimeError(f"files under {self.root} still change a minute after their writer has ended")
             time.sleep(0.2)

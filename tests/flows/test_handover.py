@@ -131,6 +131,39 @@ def test_writers_on_several_nodes_lose_nothing_of_each_other(bucket: Bucket, tmp
     assert written(tmp_path / "last") == {f"scratch/s/{n}-{s}": f"{n} {s}" for n in range(4) for s in range(10)}
 
 
+def test_threads_of_a_driver_hand_inputs_over_once_and_miss_nothing_of_a_worker(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The store answers the driver's first entry slowly: meanwhile a worker writes one, and the driver's other thread looks and writes."""
+    home = tmp_path / "home"
+    driver, worker = end(home, away=False, inputs=("posts",)), end(tmp_path / "away")
+    (home / "posts").write_text("posts")
+    others: list[threading.Thread] = []
+    put_once = Prefix.put_once
+
+    def slow(prefix: Prefix, name: str, content: dict) -> bool:
+        written = put_once(prefix, name, content)
+        if not others:
+            others.append(threading.Thread(target=lambda: (driver.pull(), driver.push())))
+            (tmp_path / "away/scratch/s").mkdir()
+            (tmp_path / "away/scratch/s/row").write_text("done")
+            worker.push()
+            others[0].start()
+            others[0].join(0.5)  # without a lock it comes to its end here
+        return written
+
+    monkeypatch.setattr(Prefix, "put_once", slow)
+    driver.push()
+    others[0].join()
+    driver.pull()
+    assert written(home) == {"posts": "posts", "scratch/s/row": "done"}
+    assert [key.rpartition("/")[2] for key in bucket.objects if "/log/log/" in key] == ["000000001.json", "000000002.json"]
+    (tmp_path / "away/scratch/s/row").write_text("done again")
+    worker.push()
+    driver.pull()
+    assert (home / "scratch/s/row").read_text() == "done again"
+
+
 def test_a_worker_has_the_stages_inputs_and_hands_back_only_what_is_in_its_progress(bucket: Bucket, tmp_path: Path):
     home, away = tmp_path / "home", tmp_path / "away"
     (home / "data").mkdir(parents=True)
