@@ -76,14 +76,21 @@ def opened(root: Path, name: str) -> Iterator[Path]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ValueError(f"another retraining works in {place}; wait for it") from None
-        if not (place / ".git").exists():
-            shutil.rmtree(place, ignore_errors=True)
-            git(root, "worktree", "prune")
+        if not _whole(place):
+            _discard(root, place)
             git(root, "worktree", "add", "--force", "-B", f"retrain/{name}", str(place), "HEAD")
         _unlock(place)
         workspace.share_cache(root, place, scm=True)
         yield place
         remove(root, place)
+
+
+def _whole(place: Path) -> bool:
+    """Whether `git worktree add` has come to its end there: the index is what it writes last. What was cut off may lack any file."""
+    try:
+        return (place / ".git").exists() and Path(git(place, "rev-parse", "--absolute-git-dir", "HEAD").split("\n")[0], "index").is_file()
+    except ValueError:
+        return False
 
 
 def _unlock(place: Path) -> None:
@@ -93,20 +100,26 @@ def _unlock(place: Path) -> None:
 
 def remove(root: Path, place: Path) -> None:
     """Remove a worktree; its branch stays."""
-    if (place / ".git").exists():
-        git(root, "worktree", "remove", "--force", str(place))
-    shutil.rmtree(place, ignore_errors=True)
+    _discard(root, place)
     with suppress(FileNotFoundError):
         place.with_name(f"{place.name}.lock").unlink()
 
 
+def _discard(root: Path, place: Path) -> None:
+    """Remove a worktree in whatever state it is: Git refuses one that is broken, but not one whose folder is gone."""
+    (place / ".git").unlink(missing_ok=True)  # first: who is killed from here on does not leave what looks whole
+    shutil.rmtree(place, ignore_errors=True)
+    with suppress(ValueError):  # Git knows of none there
+        git(root, "worktree", "remove", "--force", "--force", str(place))  # twice: Git locks what it has not made to its end
+
+
 def clear(root: Path, old: Callable[[Path], bool]) -> list[Path]:
-    """Remove worktrees that are `old` and that no process works in, nor may begin to meanwhile; those removed."""
+    """Remove worktrees that are `old`, or were half made, and that no process works in, nor may begin to meanwhile; those removed."""
     removed = []
     for place in sorted(path for path in (root / FOLDER).glob("*") if path.is_dir()):
         with place.with_name(f"{place.name}.lock").open("w") as lock, suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if old(place):
+            if not _whole(place) or old(place):
                 remove(root, place)
                 removed.append(place)
     return removed
@@ -182,21 +195,21 @@ def papers(root: Path, at: str, kept: Callable[[], Path] | None = None) -> dict[
     Args:
         root: of the project.
         at: the commit.
-        kept: a folder that holds the same, asked for where the commit is lost: with a disk, or where branches are not pushed.
+        kept: a folder that holds the same, asked for where the commit is lost, with a disk or where branches are not pushed, or broken.
 
     Raises:
-        ValueError: no such commit, and nothing kept.
+        ValueError: no such commit, or not all of them in it, and nothing kept.
     """
     try:
         fetch(root, at)
+        names = (*PAPERS, *git(root, "ls-tree", "-r", "--name-only", at, "metrics").splitlines())
+        return {name: git(root, "show", f"{at}:{name}") + "\n" for name in names}
     except ValueError:
         if kept is None:
             raise
-        folder = kept()
-        found = {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.suffix in TEXTS}
-        return found | {CONFIG: (root / CONFIG).read_text()}
-    names = (*PAPERS, *git(root, "ls-tree", "-r", "--name-only", at, "metrics").splitlines())
-    return {name: git(root, "show", f"{at}:{name}") + "\n" for name in names}
+    folder = kept()
+    found = {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.suffix in TEXTS}
+    return found | {CONFIG: (root / CONFIG).read_text()}
 
 
 def outputs(texts: Mapping[str, str]) -> set[str]:

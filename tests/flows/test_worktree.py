@@ -1,14 +1,17 @@
 """A retraining's checkout: of the commit, with the root's cache; taken up again when left, and restorable from its commit alone."""
 
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import yaml
 
 from boig.params import SECTIONS, load
-from flows import worktree
+from flows import workspace, worktree
 
 ROOT = Path(__file__).parents[2]
 DAG = {
@@ -200,6 +203,56 @@ def test_a_worktree_that_was_half_made_is_made_anew(project: Path) -> None:
     (place / "params.yaml").write_text("half")
     with worktree.opened(project, "one") as place:
         assert (place / "step.py").is_file()
+
+
+def cut_off(project: Path, name: str) -> Path:
+    """A worktree whose `git worktree add` was killed while it wrote files."""
+    (project / ".gitattributes").write_text("step.py filter=slow\n")
+    worktree.git(project, "add", ".gitattributes")
+    worktree.git(project, *worktree.AUTHOR, "commit", "--quiet", "-m", "a file that takes its time")
+    reached, place = project.with_name("reached"), project / ".retrain" / name
+    worktree.git(project, "config", "filter.slow.smudge", f"touch {reached}; sleep 60")
+    command = ["git", "worktree", "add", "--force", "-B", f"retrain/{name}", str(place), "HEAD"]
+    with subprocess.Popen(command, cwd=project, start_new_session=True, stderr=subprocess.DEVNULL) as adding:
+        while not reached.exists() and adding.poll() is None:
+            time.sleep(0.01)
+        os.killpg(adding.pid, signal.SIGKILL)
+    worktree.git(project, "config", "--unset", "filter.slow.smudge")
+    assert (place / ".git").is_file()
+    assert not (place / "step.py").exists()
+    return place
+
+
+def test_a_worktree_of_which_git_was_killed_is_made_anew(project: Path) -> None:
+    cut_off(project, "one")
+    with worktree.opened(project, "one") as place:
+        assert (place / "step.py").read_text() == STEP
+        assert worktree.git(place, "status", "--porcelain", "--untracked-files=no") == ""
+    assert not list((project / ".retrain").iterdir())
+
+
+def test_a_broken_worktree_is_cleared_away_and_stops_nothing(project: Path) -> None:
+    broken = cut_off(project, "one")
+    for name in ("two", "three"):
+        with pytest.raises(KeyboardInterrupt), worktree.opened(project, name):
+            raise KeyboardInterrupt
+    (project / ".retrain/two/.git").write_text("gitdir: /nowhere\n")
+    assert worktree.clear(project, lambda place: worktree.git(place, "rev-parse", "HEAD") == "of no generation") == [
+        broken,
+        project / ".retrain/two",
+    ]
+    assert [path.name for path in (project / ".retrain").iterdir() if path.is_dir()] == ["three"]
+    assert worktree.git(project, "worktree", "list").count("\n") == 1, "of the root, and three"
+    with worktree.opened(project, "one") as place:
+        assert (place / "step.py").is_file()
+
+
+def test_a_commit_without_papers_is_as_good_as_lost(project: Path, tmp_path: Path) -> None:
+    commit = worktree.git(project, "rev-parse", "HEAD")  # has no dvc.lock
+    workspace.write(tmp_path / "kept/dvc.lock", "stages: {}\n")
+    assert worktree.outputs(worktree.papers(project, commit, lambda: tmp_path / "kept")) == set()
+    with pytest.raises(ValueError, match=r"git show: .*dvc\.lock"):
+        worktree.papers(project, commit)
 
 
 def test_mistakes_are_told_before_anything_runs(project: Path) -> None:
