@@ -3,6 +3,7 @@
 import argparse
 import getpass
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from boig import tracking
 from boig.registry import APPROVED_BY, FEED_NEWEST, GATE, PROMOTED_AT, Registry, Version
 from flows.retrain import restore
 from flows.stage import USER_MISTAKES
+from flows.worktree import PAPERS
 
 FETCHED = "GENERATION"
 """File that says which one a folder holds."""
@@ -87,9 +89,18 @@ def fetched(registry: Registry, number: int | None, folder: Path) -> str:
         raise ValueError(f"{folder} is not empty, and no generation was fetched there before; name another folder")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FETCHED).write_text("incomplete\n")  # before anything else is there: a try that fails can be made again
+    _clear(folder)
     restore(Path.cwd(), version, MODELS, folder)
     (folder / FETCHED).write_text(f"version {version.number}, commit {version.commit}\n")
     return f"models of version {version.number} (commit {version.commit[:12]}) are in {folder}"
+
+
+def _clear(folder: Path) -> None:
+    """Remove what the generation before has left and this one may not have; nothing of the user's own."""
+    for name in (*MODELS, "metrics"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in (*PAPERS, "verdict.json"):
+        (folder / name).unlink(missing_ok=True)
 
 
 def listed(registry: Registry) -> str:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from boig.registry import AGAINST, COMMIT, FEED_NEWEST, FEED_POSTS, GATE, PROMOTED_AT, Version
 from boig.retraining.gate import Check, Verdict
-from flows import champion, land, landed, papers, retrain, worktree
+from flows import champion, land, landed, papers, retrain, workspace, worktree
 from flows.landed import Landed
 from flows.retrain import read_settings
 
@@ -196,6 +196,30 @@ def test_models_are_fetched_into_an_empty_folder_or_over_fetched_ones(tmp_path: 
     with pytest.raises(ValueError, match="is not empty, and no generation was fetched there before"):
         champion.fetched(registry, 1, tmp_path / "mine")  # type: ignore[arg-type]
     assert (tmp_path / "mine/params.yaml").read_text() == "mine"
+
+
+def test_a_folder_holds_nothing_of_the_generation_that_was_fetched_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = {
+        1: ("models/boigllm/w", "models/boigsd/pft/w", "metrics/align_boigsd.json", "verdict.json", "dvc.lock"),
+        2: ("models/boigllm/w",),
+    }
+
+    def restore(root: Path, version: Version, names: tuple[str, ...], folder: Path) -> None:
+        for name in made[version.number]:
+            workspace.write(folder / name, f"of {version.number}")
+
+    monkeypatch.setattr(champion, "restore", restore)
+    registry = FakeRegistry(version(1), version(2))
+    champion.fetched(registry, 1, tmp_path)  # type: ignore[arg-type]
+    mine = ("notes.txt", "models/mine/w")
+    for name in mine:
+        workspace.write(tmp_path / name, "mine")
+    champion.fetched(registry, 2, tmp_path)  # type: ignore[arg-type]
+    assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()} == {
+        "models/boigllm/w",
+        champion.FETCHED,
+        *mine,
+    }
 
 
 def test_a_user_without_a_name_can_approve(monkeypatch: pytest.MonkeyPatch) -> None:
