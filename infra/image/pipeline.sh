@@ -18,7 +18,7 @@ if [ ! -d "$root" ]; then
     git clone --quiet "$app" "$draft"
     mkdir -p "$shared/cache"
     ln -s ../../cache "$draft/.dvc/cache" # one DVC cache for all commits and profiles
-    mv -T "$draft" "$root"
+    mv -T "$draft" "$root" || { rm -rf "$draft"; [ -d "$root" ]; } # else another first job was faster
 fi
 cd "$root"
 

@@ -23,7 +23,7 @@ if [ ! -d "$root" ]; then
     git clone --quiet "$app" "$draft"
     mkdir -p "$(dirname "$root")/cache"
     ln -s ../../cache "$draft/.dvc/cache" # the jobs' too
-    mv -T "$draft" "$root"
+    mv -T "$draft" "$root" || { rm -rf "$draft"; [ -d "$root" ]; } # else another first job was faster
 fi
 cd "$root"
 git fetch --quiet "$app" HEAD

@@ -4,6 +4,7 @@ Stubs stand for flows.repro, flows.workspace and infra.remote, which have tests 
 """
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -133,6 +134,18 @@ def test_a_profile_runs_in_its_workspace_and_shares_the_cache(cluster: Cluster):
     assert done.returncode == 0, done.stderr
     assert cluster.ran == []
     assert (cluster.place / ".profiles/small/b.txt").is_file()
+
+
+@pytest.mark.slow
+def test_two_first_jobs_at_once_share_one_checkout(cluster: Cluster, tmp_path: Path):
+    (tmp_path / "bin").mkdir()
+    other = f"git clone --quiet {cluster.app} {cluster.place} && ln -s ../../cache {cluster.place}/.dvc/cache"
+    (tmp_path / "bin/mv").write_text(f'#!/bin/bash\n{other}\n{shutil.which("mv")} "$@"\n')
+    (tmp_path / "bin/mv").chmod(0o755)
+    done = cluster.run(PATH=f"{tmp_path / 'bin'}{os.pathsep}{environment()['PATH']}")
+    assert done.returncode == 0, done.stderr
+    assert cluster.ran == ["first", "second"]
+    assert {path.name for path in cluster.volume.iterdir()} == {"cache", cluster.place.name}
 
 
 @pytest.mark.parametrize("name", ["BOIG_S3_URL", "MLFLOW_TRACKING_URI"])

@@ -4,6 +4,7 @@ Stubs stand for what it calls, which have tests of their own.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -78,6 +79,27 @@ def test_it_deploys_and_works_in_one_checkout_that_follows_the_image(head: Head)
     assert git(project, "rev-parse", "HEAD") == git(head.app, "rev-parse", "HEAD")
     assert git(project, "branch", "--list", "a-retraining")
     assert (project / ".dvc" / "cache").resolve() == (head.volume / "cache").resolve()
+
+
+def test_two_that_begin_at_once_work_in_one_checkout(head: Head):
+    hurry = head.app.parent / "bin"
+    hurry.mkdir()
+    (hurry / "mv").write_text(f'#!/bin/bash\ngit clone --quiet {head.app} {head.volume}/project\n{shutil.which("mv")} "$@"\n')
+    (hurry / "mv").chmod(0o755)
+    done = head.work(PATH=f"{hurry}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    assert done.returncode == 0, done.stderr
+    assert "prefect worker start" in done.stdout
+    assert sorted(path.name for path in head.volume.iterdir()) == ["cache", "project"]
+
+
+def test_a_checkout_that_cannot_be_put_in_its_place_is_told(head: Head):
+    (head.app.parent / "bin").mkdir()
+    (head.app.parent / "bin/mv").write_text("#!/bin/bash\necho no space left >&2\nexit 1\n")
+    (head.app.parent / "bin/mv").chmod(0o755)
+    done = head.work(PATH=f"{head.app.parent / 'bin'}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    assert done.returncode != 0
+    assert "no space left" in done.stderr
+    assert [path.name for path in head.volume.iterdir()] == ["cache"]
 
 
 def test_nothing_is_deployed_where_no_stage_could_run(head: Head):
