@@ -4,13 +4,14 @@ The composition of batches depends on the rows alone, so equal rows give equal r
 pickled: arrays that Ray hands out itself cannot be written to, and keep their place in its store for as long as they live.
 """
 
+import logging
 import pickle
 import shutil
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 from tqdm import tqdm
@@ -18,7 +19,10 @@ from tqdm import tqdm
 from boig.cluster import connect, heard
 from boig.reporting import Reporter
 from flows import handover
-from flows.parcels import Raised, Sealed, cause_of, value_of
+from flows.parcels import Raised, Sealed, value_of
+
+if TYPE_CHECKING:
+    from ray.train.torch import TorchTrainer
 
 MAX_RESTARTS = 3
 """Of an actor or a rank whose process died (spot machines, memory); an exception in its code is not retried."""
@@ -88,12 +92,12 @@ def train(
         label: names the run in Ray's own logs.
 
     Raises:
+        ConnectionError: ranks died each time that they were started again.
         Exception: what `fn` raised, as itself.
     """
     _connect(cpus_per_worker, gpus_per_worker)
     from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
-    from ray.train.v2.api.exceptions import WorkerGroupError
 
     storage = Path("scratch/ray").resolve()
     name = f"{label}-{uuid.uuid4().hex[:8]}"
@@ -105,19 +109,42 @@ def train(
         run_config=RunConfig(
             name=name,
             storage_path=str(storage),
-            failure_config=FailureConfig(max_failures=MAX_RESTARTS),
+            failure_config=FailureConfig(max_failures=0),  # Ray would also start again where the code has raised
             logging_config=LoggingConfig(log_level="ERROR"),  # its warnings tell of its own insides: a late answer is a traceback
         ),
     )
     try:
-        answer = value_of(trainer.fit().return_value)
+        answer = value_of(_fitted(trainer, MAX_RESTARTS))
         handover.collect()
         return answer
-    except WorkerGroupError as error:
-        raise cause_of(next(iter(error.worker_failures.values()), error)) from None
     finally:
         heard()
         shutil.rmtree(storage / name, ignore_errors=True)
+
+
+def _fitted(trainer: "TorchTrainer", restarts: int) -> Any:
+    """Rank 0's answer. Where a rank has died all start again, whatever others say: they were in a collective with it."""
+    from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError, WorkerHealthCheckTimeoutError
+    from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
+
+    death = (WorkerHealthCheckFailedError, WorkerHealthCheckTimeoutError, ray.exceptions.RayActorError)
+    try:
+        return trainer.fit().return_value
+    except (ControllerError, WorkerGroupError) as error:  # the first: before all ranks had begun
+        failures = [error.controller_failure] if isinstance(error, ControllerError) else list(error.worker_failures.values())
+        died = next((failure for failure in failures if isinstance(failure, death)), None)
+        if not died:
+            raise failures[0] from None
+        if not restarts:
+            raise _given_up(died) from None
+    return _fitted(trainer, restarts - 1)
+
+
+def _given_up(death: Exception) -> ConnectionError:
+    """What to tell of an actor or a rank that died once more than it is started again."""
+    told = str(death).strip().partition("\n")[0]
+    mend = "most often of memory: lower `batch_size` or `workers` of the stage in params.yaml"
+    return ConnectionError(f"a worker on Ray has died {MAX_RESTARTS + 1} times ({told}); {mend}")
 
 
 class Future:
@@ -136,9 +163,7 @@ class Future:
         try:
             return value_of(pickle.loads(ray.get(self._reference)))
         except ray.exceptions.RayActorError as error:
-            told = str(error).strip().partition("\n")[0]
-            mend = "most often of memory: lower `batch_size` or `workers` of the stage in params.yaml"
-            raise ConnectionError(f"a worker on Ray has died {MAX_RESTARTS + 1} times ({told}); {mend}") from None
+            raise _given_up(error) from None
         finally:
             heard()
 
@@ -243,10 +268,12 @@ def _run_rank(loop: dict) -> Any:
         fn, config = loop["job"].open()
         with handover.pushing(loop["job"].handover):
             return fn(config)
-    except Exception as error:
-        if get_context().get_world_size() > 1:
-            raise  # the other ranks wait in a collective: only a failed rank ends the group
-        return Raised.of(error)
+    except Exception as error:  # noqa: BLE001 - raised again by the driver
+        raised = Raised.of(error)
+        if get_context().get_world_size() > 1:  # the others wait in a collective: only a failed rank ends the group
+            logging.getLogger("ray.train").setLevel(logging.CRITICAL)  # it would print what the driver tells
+            raise raised.error from None
+        return raised
     finally:
         for value in config.values():
             if isinstance(value, Reporter):

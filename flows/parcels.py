@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import cloudpickle
-import ray
 
 from flows import handover
 from flows.handover import Handover
@@ -70,8 +69,3 @@ def value_of(answer: Any) -> Any:
     if isinstance(answer, Raised):
         raise answer.error
     return answer
-
-
-def cause_of(error: BaseException) -> BaseException:
-    """What the user's code raised, out of Ray's wrapping."""
-    return error.cause if isinstance(error, ray.exceptions.RayTaskError) and isinstance(error.cause, Exception) else error

@@ -66,3 +66,21 @@ def rank(config: dict) -> dict:
         raise ValueError("the loss is not finite")
     config["report"].curve(0, loss=1.0)
     return {"ranks": distributed.get_world_size() if distributed.is_initialized() else 1}
+
+
+def rank_that_fails(config: dict) -> dict:
+    """Rank 0 waits in a collective for the last one, which writes a line to `log` and raises, or dies as often as `deaths` says."""
+    import torch
+    import torch.distributed as distributed
+
+    if distributed.get_rank() == distributed.get_world_size() - 1:
+        with open(config["log"], "a") as log:
+            log.write("begun\n")
+        with open(config["log"]) as log:
+            begun = len(log.readlines())
+        if not config["deaths"]:
+            raise ValueError("the loss is not finite")
+        if begun <= config["deaths"]:
+            os._exit(1)
+    distributed.all_reduce(torch.zeros(1))
+    return {"begun": sum(1 for _ in open(config["log"]))}

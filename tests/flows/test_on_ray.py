@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from boig.cluster import disconnect, local_cpus
+from flows import on_ray
 from flows.on_ray import ActorPool, map_batches, train
 
 pytestmark = pytest.mark.slow
@@ -101,6 +102,30 @@ def test_what_a_training_raises_arrives_as_itself(workers):
     config = {"fail": True, "report": workers.Counting()}
     with pytest.raises(ValueError, match="the loss is not finite"):
         train(workers.rank, config, workers=1, cpus_per_worker=1, gpus_per_worker=0, label="train")
+
+
+def test_what_one_rank_of_several_raises_is_told_once_and_not_tried_again(workers, tmp_path: Path, capfd: pytest.CaptureFixture):
+    config = {"log": str(tmp_path / "log"), "deaths": 0}
+    with pytest.raises(ValueError, match="the loss is not finite") as raised:
+        train(workers.rank_that_fails, config, workers=2, cpus_per_worker=1, gpus_per_worker=0, label="train")
+    assert "in a Ray worker" in raised.value.__notes__[0]
+    assert (tmp_path / "log").read_text() == "begun\n"
+    disconnect()
+    said = capfd.readouterr()
+    assert "the loss is not finite" not in said.out + said.err
+
+
+def test_ranks_are_started_again_where_one_has_died(workers, tmp_path: Path):
+    config = {"log": str(tmp_path / "log"), "deaths": 1}
+    assert train(workers.rank_that_fails, config, workers=2, cpus_per_worker=1, gpus_per_worker=0, label="train") == {"begun": 2}
+
+
+def test_a_training_of_which_a_rank_dies_each_time_is_given_up(workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(on_ray, "MAX_RESTARTS", 1)  # each takes a while
+    config = {"log": str(tmp_path / "log"), "deaths": 9}
+    with pytest.raises(ConnectionError, match=r"a worker on Ray has died 2 times .*lower `batch_size` or `workers`"):
+        train(workers.rank_that_fails, config, workers=2, cpus_per_worker=1, gpus_per_worker=0, label="train")
+    assert (tmp_path / "log").read_text() == "begun\n" * 2
 
 
 def test_actors_work_while_the_caller_does_and_answer_in_any_order(workers):
