@@ -56,8 +56,7 @@ class Handover:
     """Whether `root` is a folder of this process, not the workspace."""
     _seen: int = field(default=0, repr=False, compare=False)
     _known: dict[str, Stamp] = field(default_factory=dict, repr=False, compare=False)
-    _turn: AbstractContextManager = field(default_factory=threading.RLock, repr=False, compare=False)
-    """Threads of this process take turns: each knows what the other has written and seen."""
+    _turn: AbstractContextManager = field(default_factory=threading.RLock, repr=False, compare=False)  # threads share what is known
 
     def __getstate__(self) -> dict:
         return {"url": self.url, "root": self.root, "inputs": self.inputs, "progress": self.progress, "mark": self.mark}
