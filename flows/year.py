@@ -62,7 +62,7 @@ def live(year: Year, root: Path, place: Path) -> list[dict]:
         kept = json.loads(result.read_text()) if result.is_file() else {}
         known = {row["month"]: row for row in kept["months"]} if kept.get("place") == place.name else {}
         since = None
-        for month in range(year.months.first, year.months.last + 1):
+        for month in year.months.released():
             newest = release(feed, place / "feed", month, year.poison)
             # The champion of now may have learned from this month, where an earlier call was interrupted.
             used = registry.version(rows[-1]["champion"]) if rows and rows[-1]["champion"] else None

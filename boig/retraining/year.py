@@ -18,12 +18,18 @@ class Months(Section):
 
     first: Count
     last: Count
+    step: Count = 1
+    """Months in a release; what does not fill one at the end is not released."""
 
     @model_validator(mode="after")
     def _in_order(self) -> "Months":
         if self.first > self.last:
             raise ValueError(f"months.first is {self.first}, after months.last, {self.last}; swap them")
         return self
+
+    def released(self) -> range:
+        """The number of months that the feed has after each release."""
+        return range(self.first, self.last + 1, self.step)
 
 
 class Poison(Section):

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from boig.retraining.year import Poison, Year, release
+from boig.retraining.year import Months, Poison, Year, release
 
 ROOT = Path(__file__).parents[3]
 POISON = Poison(month=2, share=0.5, word="#zq7", times=20, taken_back=4)
@@ -81,3 +81,10 @@ def test_the_shipped_settings_are_valid_and_mistakes_are_told() -> None:
     assert year.months.first < year.poison.month <= year.months.last
     with pytest.raises(ValidationError, match=r"after months\.last"):
         Year.model_validate(raw | {"months": {"first": 9, "last": 8}})
+
+
+def test_several_months_may_be_released_at_once() -> None:
+    assert [*Months(first=9, last=12).released()] == [9, 10, 11, 12]
+    assert [*Months(first=4, last=17, step=4).released()] == [4, 8, 12, 16]
+    with pytest.raises(ValidationError, match="step"):
+        Months(first=4, last=16, step=0)
