@@ -5,6 +5,7 @@ And a real S3 server: SeaweedFS, from its PyPI package."""
 import os
 import random
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import pytest
 # Threads of two test processes on two cores wait for each other by spinning: together they get a third of the work done.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("RAY_worker_niceness", "0")  # by default they give way to all else, and whole stages wait for other tests
+ROOT = Path(__file__).parents[1]
 LONGEST = "test_smoke.py"
 START_S = 90
 
@@ -26,6 +28,22 @@ START_S = 90
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Two processes share the files: begun last, the longest one would be waited for alone."""
     items.sort(key=lambda item: item.path.name != LONGEST)
+
+
+def copy_project(target: Path) -> None:
+    """The project as it is here, committed or not, without what runs have left."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for name in listed.stdout.split("\0"):
+        if name and (ROOT / name).is_file() and not name.startswith(("metrics/", "dvc.lock")):
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+
+
+def without_servers() -> dict[str, str]:
+    """The environment of a run that starts its own."""
+    return {name: value for name, value in os.environ.items() if name not in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS", "PREFECT_API_URL")}
 
 
 def free_port() -> int:

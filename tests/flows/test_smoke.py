@@ -16,7 +16,7 @@ import yaml
 
 from boig.params import SECTIONS
 from flows import services
-from tests.conftest import free_port
+from tests.conftest import copy_project, free_port, without_servers
 from tests.flows.nodes import Nodes, can_hide
 
 pytestmark = pytest.mark.slow
@@ -32,25 +32,15 @@ COMMAND = [sys.executable, "-m", "flows.repro", "--profile", "smoke"]
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clean copy, after `python -m flows.repro --profile smoke`."""
     root = tmp_path_factory.mktemp("smoke") / "project"
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    for name in listed.stdout.split("\0"):
-        if name and (ROOT / name).is_file() and not name.startswith(("metrics/", "dvc.lock")):
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, root / name)
+    copy_project(root)
     subprocess.run(["git", "init", "-q"], cwd=root, check=True)
     done = repro(root)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     return root
 
 
-def environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name not in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS", "PREFECT_API_URL")}
-
-
 def repro(root: Path, servers: dict[str, str] | None = None) -> subprocess.CompletedProcess:
-    return subprocess.run(COMMAND, cwd=root, env=environment() | (servers or {}), capture_output=True, text=True, check=False)
+    return subprocess.run(COMMAND, cwd=root, env=without_servers() | (servers or {}), capture_output=True, text=True, check=False)
 
 
 def test_every_stage_leaves_its_metrics_under_the_profiles_name(project: Path):
@@ -129,7 +119,7 @@ def started(project: Path, servers: dict[str, str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
         COMMAND,
         cwd=project,
-        env=environment() | servers,
+        env=without_servers() | servers,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -199,7 +189,7 @@ def seconds(project: Path) -> dict[str, float]:
 def test_a_cluster_that_cannot_be_used_is_told_in_a_line(project: Path, servers: dict[str, str], wrong: dict[str, str], told: str):
     place = project / ".profiles" / "smoke"
     before = (place / "dvc.lock").read_text()
-    env = environment() | servers | wrong
+    env = without_servers() | servers | wrong
     stage = subprocess.run([sys.executable, "-m", "flows.ingest"], cwd=place, env=env, capture_output=True, text=True, check=False)
     try:
         forget(project, ["verbalize"])
