@@ -1,4 +1,4 @@
-"""The simulated year: its months, what is asked in each, what is kept, and the chart. Retrainings stand in; `make year` is the real one."""
+"""The simulated year: its months, what is asked in each, what is kept, and the chart. Retrainings stand in; test_short_year.py is real."""
 
 import json
 import os
