@@ -85,19 +85,19 @@ class Handover:
             ValueError: the log names a file outside of the workspace.
         """
         with self._turn:
-            changes: dict[str, str | None] = {}
-            log = _store(f"{self.url}/log")
+            changes, log, seen = dict[str, str | None](), _store(f"{self.url}/log"), self._seen
             for key in sorted(entry.key for entry in log.entries()):
                 if (number := int(Path(key).stem)) > self._seen:
                     with tempfile.TemporaryDirectory() as place:
                         log.fetch(key, Path(place, "entry"))
                         changes |= json.loads(Path(place, "entry").read_text())
-                    self._seen = number
+                    seen = number
             for name, thing in changes.items():
                 if wanted(name):
                     self._take(name, thing)
                 else:
                     self._known[name] = UNKNOWN
+            self._seen = seen  # not before: what fails half-way is taken up again
 
     def push(self, *, settled: bool = True) -> None:
         """Hand over what has changed here since the last look.

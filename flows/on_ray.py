@@ -6,6 +6,7 @@ pickled: arrays that Ray hands out itself cannot be written to, and keep their p
 
 import logging
 import pickle
+import re
 import shutil
 import uuid
 from collections import deque
@@ -122,6 +123,10 @@ def train(
         shutil.rmtree(storage / name, ignore_errors=True)
 
 
+_BEREFT = re.compile(r"Connection (closed|reset) by peer|Broken pipe|NCCL")
+"""What a rank says whose collective has lost another one; it may be heard before that one's death is."""
+
+
 def _fitted(trainer: "TorchTrainer", restarts: int) -> Any:
     """Rank 0's answer. Where a rank has died all start again, whatever others say: they were in a collective with it."""
     from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError, WorkerHealthCheckTimeoutError
@@ -132,7 +137,7 @@ def _fitted(trainer: "TorchTrainer", restarts: int) -> Any:
         return trainer.fit().return_value
     except (ControllerError, WorkerGroupError) as error:  # the first: before all ranks had begun
         failures = [error.controller_failure] if isinstance(error, ControllerError) else list(error.worker_failures.values())
-        died = next((failure for failure in failures if isinstance(failure, death)), None)
+        died = next((failure for failure in failures if isinstance(failure, death) or _BEREFT.search(str(failure))), None)
         if not died:
             raise failures[0] from None
         if not restarts:
