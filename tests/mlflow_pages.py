@@ -199,6 +199,8 @@ def take(pages: Pages, out: Path) -> None:
     pages.picture(out / "runs.png")
     pages.artifact(ingested.info.run_id, "accounts.json")
     pages.picture(out / "data.png")
+    pages.artifact(ingested.info.run_id, "pictures/low_medium_high.png")
+    pages.picture(out / "posts.png")
     pages.compare(*list(methods.values())[:2])
     pages.picture(out / "methods.png")
     pages.charts(methods["boigsd"], "panel/pictures")

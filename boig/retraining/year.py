@@ -18,7 +18,7 @@ class Months(Section):
 
     first: Count
     last: Count
-    step: Count = 1
+    step: Count
     """Months in a release; what does not fill one at the end is not released."""
 
     @model_validator(mode="after")

@@ -27,7 +27,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("infra", "metrics", "profiles"):
         (root / name).mkdir(parents=True)
     settings = yaml.safe_load((ROOT / "infra/year.yaml").read_text())
-    settings |= {"months": {"first": 1, "last": 5}, "poison": settings["poison"] | {"month": 3, "share": 1.0, "taken_back": 5}}
+    settings |= {"months": {"first": 1, "last": 5, "step": 1}, "poison": settings["poison"] | {"month": 3, "share": 1.0, "taken_back": 5}}
     (root / "infra/year.yaml").write_text(yaml.safe_dump(settings))
     for name in ("params.yaml", "profiles/year.yaml"):
         (root / name).write_text((ROOT / name).read_text())
