@@ -102,9 +102,10 @@ def local():
 
 def idle_mb(stack) -> int:
     """Resident memory of the local stack, pages that processes share counted for each."""
-    from infra.stack import keys, launch, services
+    from infra.stack import keys, launch, services, supervisor
 
-    processes = [process for name in services.services(stack, keys.ensure(stack.folder)) for process in launch.processes(stack, name)]
+    parts = services.services(stack, keys.ensure(stack.folder))
+    processes = [process for name in parts for process in launch.processes(stack, name)] + supervisor.own(stack)
     return round(sum(process.memory_info().rss for process in processes) / 1e6)
 
 

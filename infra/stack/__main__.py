@@ -98,7 +98,7 @@ def _last_line(log: Path) -> str:
 
 
 def _table(stack: Stack, parts: dict[str, Service]) -> None:
-    states, total = supervisor.states(stack), 0
+    states, total = supervisor.states(stack), sum(process.memory_info().rss for process in supervisor.own(stack))
     for name, part in parts.items():
         state = states.get(name, {})
         rss = sum(process.memory_info().rss for process in launch.processes(stack, name))

@@ -1,12 +1,12 @@
 """Where MLflow's server keeps runs and users: the PostgreSQL that `DATABASE_URL` names, else SQLite in the stack's folder."""
 
 import os
-
-import psycopg2
-from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from typing import TYPE_CHECKING
 
 from infra.stack.settings import Stack
+
+if TYPE_CHECKING:  # imported where a database is named: what watches the stack lives as long as it, and has no use for them
+    from sqlalchemy import URL
 
 SETTING = "DATABASE_URL"
 ANSWERS_S = 5
@@ -24,6 +24,8 @@ def users(stack: Stack) -> str:
 
 def shown(stack: Stack) -> str:
     """Where runs are, without a password."""
+    from sqlalchemy import make_url
+
     return make_url(runs(stack)).render_as_string(hide_password=True)
 
 
@@ -36,6 +38,8 @@ def check() -> None:
     """
     if not (url := _named()):
         return
+    import psycopg2
+
     try:
         psycopg2.connect(url.set(drivername="postgresql").render_as_string(hide_password=False), connect_timeout=ANSWERS_S).close()
     except psycopg2.OperationalError as error:
@@ -49,11 +53,14 @@ def _address() -> str:
     return url.set(drivername="postgresql+psycopg2").render_as_string(hide_password=False) if url else ""
 
 
-def _named() -> URL | None:
+def _named() -> "URL | None":
     mend = f"{SETTING} must look like postgresql://user:password@host/database"
     value = os.environ.get(SETTING)
     if not value:
         return None
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
     try:
         url = make_url(value)
     except (ArgumentError, ValueError):

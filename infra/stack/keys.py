@@ -4,7 +4,6 @@ import os
 import secrets
 from pathlib import Path
 
-import trustme
 from pydantic import BaseModel, ConfigDict
 
 from infra.policies import COMPONENTS
@@ -84,6 +83,8 @@ def made() -> Keys:
 
 def _certificates(folder: Path) -> None:
     """An authority and one certificate, for the gRPC inside of SeaweedFS. The authority's own key is forgotten: it signs nothing more."""
+    import trustme  # once in a stack's life
+
     authority = trustme.CA()
     issued = authority.issue_cert("127.0.0.1", "localhost", common_name="boig-stack")
     write_private(folder / "ca.pem", authority.cert_pem.bytes().decode())

@@ -7,6 +7,7 @@ import xmlrpc.client
 from pathlib import Path
 from typing import cast
 
+import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
 from infra.stack import health
@@ -57,6 +58,13 @@ def states(stack: Stack) -> dict[str, dict]:
     with _server(stack) as server:
         told = cast(list[dict], server.supervisor.getAllProcessInfo())
     return {part["name"]: part for part in told}
+
+
+def own(stack: Stack) -> list[psutil.Process]:
+    """What the stack takes beside its parts: supervisord, and the listener that watches them."""
+    with _server(stack) as server:
+        pids = (cast(int, server.supervisor.getPID()), states(stack)["watch"]["pid"])
+    return [psutil.Process(pid) for pid in pids if pid]  # the listener has none until it runs
 
 
 def is_well(part: Service, state: dict, timeout_s: float = 2.0) -> bool:
