@@ -107,7 +107,7 @@ def test_the_consensus_box_errs_less_than_any_draw(boxes):
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(verbalizations(), min_size=1, max_size=8))
+@given(st.lists(verbalizations().map(tidy), min_size=1, max_size=8))  # a picture's text names no color twice
 def test_a_mean_picture_lists_as_many_colors_as_agree_best(seen) -> None:
     """No shorter or longer list of the same frequent names fits the pictures better."""
     shown = mean_picture(seen)
