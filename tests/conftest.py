@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from boig.store import ensure_buckets
+
 # Threads of two test processes on two cores wait for each other by spinning: together they get a third of the work done.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("RAY_worker_niceness", "0")  # by default they give way to all else, and whole stages wait for other tests
@@ -73,6 +75,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         server = subprocess.Popen(command, env=keys, stdout=log, stderr=subprocess.STDOUT)
         try:
             wait_for(f"http://127.0.0.1:{ports['s3']}/healthz", server, folder / "log")
+            ensure_buckets(f"http://127.0.0.1:{ports['s3']}", *keys.values(), ("dvc", "boig"))  # it answers before it has made them
             yield keys | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{ports['s3']}", "AWS_DEFAULT_REGION": "us-east-1"}
         finally:
             server.terminate()
