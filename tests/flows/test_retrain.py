@@ -1,6 +1,5 @@
 """Retraining around its pipeline: when there is nothing to do, what is told, and who becomes champion."""
 
-import getpass
 import json
 import os
 import subprocess
@@ -14,42 +13,16 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from boig.registry import AGAINST, COMMIT, FEED_NEWEST, FEED_POSTS, GATE, PROMOTED_AT, Version
+from boig.registry import AGAINST, COMMIT, FEED_NEWEST, PROMOTED_AT
 from boig.retraining.gate import Check, Verdict
-from flows import champion, land, landed, papers, retrain, workspace, worktree
+from flows import land, landed, papers, retrain, worktree
 from flows.landed import Landed
 from flows.retrain import read_settings
+from tests.flows.registry import FakeRegistry, version
 
 ROOT = Path(__file__).parents[2]
 LANDED = Landed(1200, datetime(2022, 9, 30, tzinfo=UTC), 200)
 GOOD, BAD = Verdict((Check("reward better", True, "reward: +0.1"),)), Verdict((Check("canary", False, "the word '#zq7' moves the reward"),))
-
-
-def version(number: int, posts: int = 1000, gate: str = "passed: reward: +0.1", **tags: str) -> Version:
-    return Version(number, "run", {FEED_POSTS: str(posts), FEED_NEWEST: "2022-09-01T00:00:00+00:00", GATE: gate, AGAINST: ""} | tags)
-
-
-class FakeRegistry:
-    """Remembers who was promoted."""
-
-    def __init__(self, *versions: Version):
-        self.known, self.promoted, self.stale = {v.number: v for v in versions}, [], False
-
-    def version(self, number: int) -> Version:
-        return self.known[number]
-
-    def versions(self) -> list[Version]:
-        return list(self.known.values())
-
-    def champion(self) -> Version | None:
-        return None
-
-    def check_champion(self, version: Version) -> None:
-        if self.stale:
-            raise ValueError(f"version {version.number} was compared with champion 1, but version 9 is in use; retrain again")
-
-    def promote(self, version: Version, by: str) -> None:
-        self.promoted.append((version.number, by))
 
 
 def test_there_is_nothing_to_do_until_enough_has_landed_since_the_newest_generation() -> None:
@@ -119,14 +92,6 @@ def test_nobody_is_asked_to_approve_what_cannot_be() -> None:
         retrain.decide(registry, version(3), GOOD, approval=True)  # type: ignore[arg-type]
 
 
-def test_only_what_has_passed_can_be_approved() -> None:
-    registry = FakeRegistry(version(2), version(3, gate="refused: canary"))
-    assert champion.approved(registry, 2, "ann") == "version 2 is the champion, approved by ann"  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"version 3 has not passed the gate \(refused: canary\)"):
-        champion.approved(registry, 3, "ann")  # type: ignore[arg-type]
-    assert registry.promoted == [(2, "ann")]
-
-
 def test_the_same_question_has_the_same_worktree(tmp_path: Path) -> None:
     worktree.git(tmp_path, "init", "--quiet")
     worktree.git(tmp_path, *worktree.AUTHOR, "commit", "--quiet", "--allow-empty", "-m", "x")
@@ -183,51 +148,6 @@ def test_papers_hold_what_a_generation_is_known_by(tmp_path: Path) -> None:
     assert "| test_time | reward | pearson | 0.500 (0.400 … 0.600) |" in card
     assert json.loads((folder / "verdict.json").read_text())["passed"] is False
     assert {path.name for path in folder.iterdir()} == {"dvc.lock", "dvc.yaml", "params.yaml", "metrics", "verdict.json", "README.md"}
-
-
-def test_models_are_fetched_into_an_empty_folder_or_over_fetched_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    registry = FakeRegistry(version(1), version(2))
-    monkeypatch.setattr(champion, "restore", lambda root, version, names, folder: (folder / "models").mkdir(parents=True, exist_ok=True))
-    for number in (1, 2):
-        champion.fetched(registry, number, tmp_path / "used")  # type: ignore[arg-type]
-        assert (tmp_path / "used" / champion.FETCHED).read_text().startswith(f"version {number},")
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine/params.yaml").write_text("mine")
-    with pytest.raises(ValueError, match="is not empty, and no generation was fetched there before"):
-        champion.fetched(registry, 1, tmp_path / "mine")  # type: ignore[arg-type]
-    assert (tmp_path / "mine/params.yaml").read_text() == "mine"
-
-
-def test_a_folder_holds_nothing_of_the_generation_that_was_fetched_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = {
-        1: ("models/boigllm/w", "models/boigsd/pft/w", "metrics/align_boigsd.json", "verdict.json", "dvc.lock"),
-        2: ("models/boigllm/w",),
-    }
-
-    def restore(root: Path, version: Version, names: tuple[str, ...], folder: Path) -> None:
-        for name in made[version.number]:
-            workspace.write(folder / name, f"of {version.number}")
-
-    monkeypatch.setattr(champion, "restore", restore)
-    registry = FakeRegistry(version(1), version(2))
-    champion.fetched(registry, 1, tmp_path)  # type: ignore[arg-type]
-    mine = ("notes.txt", "models/mine/w")
-    for name in mine:
-        workspace.write(tmp_path / name, "mine")
-    champion.fetched(registry, 2, tmp_path)  # type: ignore[arg-type]
-    assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()} == {
-        "models/boigllm/w",
-        champion.FETCHED,
-        *mine,
-    }
-
-
-def test_a_user_without_a_name_can_approve(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nobody() -> str:
-        raise KeyError("getpwuid(): uid not found: 1234")
-
-    monkeypatch.setattr(getpass, "getuser", nobody)
-    assert champion._user().startswith("user ")
 
 
 def test_news_are_announced_once_until_a_retraining_has_seen_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

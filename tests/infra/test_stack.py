@@ -17,20 +17,7 @@ from infra.compose.prepare import Users
 from infra.stack import health, keys, launch, services, settings, supervisor
 from infra.stack.settings import Stack
 from tests.infra import doors
-from tests.infra.stack import (
-    ROOT,
-    allowed,
-    ask,
-    client,
-    comes_back,
-    computing,
-    deployed,
-    ended,
-    http,
-    listening,
-    run,
-    write_settings,
-)
+from tests.infra.stack import ROOT, allowed, ask, client, comes_back, computing, deployed, ended, http, listening, run, write_settings
 
 
 @pytest.fixture(scope="module")
