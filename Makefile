@@ -48,7 +48,7 @@ repro: $(STAMP) ## The pipeline, from raw posts to the report: make repro [PROFI
 	.venv/bin/python -m flows.repro $(if $(PROFILE),--profile "$(PROFILE)") $(if $(STAGE),--stage "$(STAGE)")
 
 test: $(STAMP) $(TOOLS) ## All tests
-	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 test-fast: $(STAMP) ## Tests without real services and whole stages
 	.venv/bin/python -m pytest -m "not slow"

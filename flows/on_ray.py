@@ -100,6 +100,8 @@ def train(
     from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
+    from flows.rank_places import PlacesGivenBack
+
     storage = Path("scratch/ray").resolve()
     name = f"{label}-{uuid.uuid4().hex[:8]}"
     resources = {"CPU": cpus_per_worker} | ({"GPU": gpus_per_worker} if gpus_per_worker else {})
@@ -111,6 +113,7 @@ def train(
             name=name,
             storage_path=str(storage),
             failure_config=FailureConfig(max_failures=0),  # Ray would also start again where the code has raised
+            callbacks=[PlacesGivenBack()],
             logging_config=LoggingConfig(log_level="ERROR"),  # its warnings tell of its own insides: a late answer is a traceback
         ),
     )

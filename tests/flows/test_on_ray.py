@@ -120,12 +120,25 @@ def test_ranks_are_started_again_where_one_has_died(workers, tmp_path: Path):
     assert train(workers.rank_that_fails, config, workers=2, cpus_per_worker=1, gpus_per_worker=0, label="train") == {"begun": 2}
 
 
+def all_cores_are_free() -> bool:
+    """Within the seconds that Ray takes to count them."""
+    import ray
+
+    end = time.monotonic() + 30
+    while ray.available_resources().get("CPU") != ray.cluster_resources()["CPU"]:
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.5)
+    return True
+
+
 def test_a_training_of_which_a_rank_dies_each_time_is_given_up(workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(on_ray, "MAX_RESTARTS", 1)  # each takes a while
     config = {"log": str(tmp_path / "log"), "deaths": 9}
     with pytest.raises(ConnectionError, match=r"a worker on Ray has died 2 times .*lower `batch_size` or `workers`"):
         train(workers.rank_that_fails, config, workers=2, cpus_per_worker=1, gpus_per_worker=0, label="train")
     assert (tmp_path / "log").read_text() == "begun\n" * 2
+    assert all_cores_are_free(), "a reservation that outlives its ranks: the next training waits for ever"
 
 
 def test_actors_work_while_the_caller_does_and_answer_in_any_order(workers):
