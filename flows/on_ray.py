@@ -23,7 +23,7 @@ from flows import handover
 from flows.parcels import Raised, Sealed, value_of
 
 if TYPE_CHECKING:
-    from ray.train.torch import TorchTrainer
+    from flows.rank_places import Trainer
 
 MAX_RESTARTS = 3
 """Of an actor or a rank whose process died (spot machines, memory); an exception in its code is not retried."""
@@ -98,14 +98,13 @@ def train(
     """
     _connect(cpus_per_worker, gpus_per_worker)
     from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
 
-    from flows.rank_places import PlacesGivenBack
+    from flows.rank_places import Trainer
 
     storage = Path("scratch/ray").resolve()
     name = f"{label}-{uuid.uuid4().hex[:8]}"
     resources = {"CPU": cpus_per_worker} | ({"GPU": gpus_per_worker} if gpus_per_worker else {})
-    trainer = TorchTrainer(
+    trainer = Trainer(
         _run_rank,
         train_loop_config={"job": Sealed.of((fn, config))},
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus_per_worker > 0, resources_per_worker=resources),
@@ -113,7 +112,6 @@ def train(
             name=name,
             storage_path=str(storage),
             failure_config=FailureConfig(max_failures=0),  # Ray would also start again where the code has raised
-            callbacks=[PlacesGivenBack()],
             logging_config=LoggingConfig(log_level="ERROR"),  # its warnings tell of its own insides: a late answer is a traceback
         ),
     )
@@ -130,7 +128,7 @@ _BEREFT = re.compile(r"Connection (closed|reset) by peer|Broken pipe|NCCL")
 """What a rank says whose collective has lost another one; it may be heard before that one's death is."""
 
 
-def _fitted(trainer: "TorchTrainer", restarts: int) -> Any:
+def _fitted(trainer: "Trainer", restarts: int) -> Any:
     """Rank 0's answer. Where a rank has died all start again, whatever others say: they were in a collective with it."""
     from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError, WorkerHealthCheckTimeoutError
     from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError

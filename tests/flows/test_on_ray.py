@@ -113,6 +113,7 @@ def test_what_one_rank_of_several_raises_is_told_once_and_not_tried_again(worker
     disconnect()
     said = capfd.readouterr()
     assert "the loss is not finite" not in said.out + said.err
+    assert "Cleaner" not in said.out + said.err, "Ray Train's, which looks for its cluster and finds others"
 
 
 def test_ranks_are_started_again_where_one_has_died(workers, tmp_path: Path):
