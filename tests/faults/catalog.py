@@ -14,6 +14,7 @@ from tests.faults.world import MORE, Running, World
 KILLED = ""
 """Nothing is told: the process is gone. The orchestrator finds that out by the heartbeat that stops."""
 AS_NEW = r"version \d+ is the champion"
+GONE = "MLFLOW_TRACKING_URI=.* does not answer"
 NO_S3 = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
 
 Act = Callable[[World, Running], None]
@@ -248,9 +249,9 @@ FAULTS = (
     Fault("wrong S3 keys", nothing, env=(("AWS_SECRET_ACCESS_KEY", "wrong"),), told="dvc pu"),
     Fault("no such bucket", nothing, env=(("BOIG_DVC_URL", "s3://nowhere/cache"),), told="dvc pu"),
     Fault("Git's remote is away", nothing, before=no_remote, told="git push: .*push_to: origin"),
-    Fault("MLflow down at the start", nothing, before=lambda world: world.mlflow.kill(), told="MLFLOW_TRACKING_URI=.* does not answer"),
-    Fault("MLflow down at registration", no_mlflow, "before boig.registry.Registry.register", told="MLflow"),
-    Fault("MLflow down at promotion", no_mlflow, "before boig.registry.Registry.promote", told="MLflow"),
+    Fault("MLflow down at the start", nothing, before=lambda world: world.mlflow.kill(), told=GONE),
+    Fault("MLflow down at registration", no_mlflow, "before boig.registry.Registry.register", told=GONE),
+    Fault("MLflow down at promotion", no_mlflow, "before boig.registry.Registry.promote", told=GONE),
     Fault("MLflow restarts in stage train_boigllm", mlflow_restarts, "stage train_boigllm", told=AS_NEW),
     Fault("Prefect restarts in stage train_boigllm", prefect_restarts, "stage train_boigllm", told=AS_NEW),
     Fault("disk full in stage train_boigllm", fill_disk, "stage train_boigllm", before=small_disk, after=free_disk, told="No space left"),

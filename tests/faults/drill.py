@@ -22,6 +22,7 @@ def suffer(world: World, fault: Fault) -> str:
         return _suffer(world, fault)
     finally:
         world.free_disk()
+        world.repair()  # the next fault has a world of its own, also after one that was not survived
 
 
 def _suffer(world: World, fault: Fault) -> str:
