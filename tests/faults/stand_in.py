@@ -24,12 +24,14 @@ def digest(name: str) -> str:
 
 
 def held() -> None:
-    """Wait at this point of the work where it is asked for; the test says when it goes on, or ends the process."""
+    """Wait at this point of the work where it is asked for; the test says when it goes on, or ends the process or itself."""
     stage, folder = os.environ.get("FAULT_POINT", ""), Path(os.environ.get("FAULT_FOLDER", "."))
     if stage != f"stage {sys.argv[1]}" or (folder / "reached").exists():
         return
     (folder / "reached").write_text(str(os.getpid()))
     while not (folder / "go").exists():
+        if not folder.exists():
+            raise SystemExit("the test has ended")
         time.sleep(0.02)
 
 
