@@ -11,9 +11,11 @@ from collections import defaultdict
 from pathlib import Path
 
 import grpc
+import pytest
 import ray.core.generated
 
-from infra.stack.settings import HOST
+from infra.stack.settings import HOST, Stack
+from tests.infra.stack import http, listening
 
 WRITES = (
     ("PUT", "/boig/intruder"), ("POST", "/intruder"), ("POST", "/submit"), ("GET", "/dir/assign"), ("GET", "/vol/grow?count=1"),
@@ -28,6 +30,21 @@ STRANGERS = ((), (("authorization", "Bearer " + "0" * 64),))
 """No token, and a wrong one."""
 NODE = (("node_id", "0" * 56),)
 CERTIFICATE, TOKEN, ATTEMPT = "wants a certificate", "wants Ray's token", "wants the token of a flow run"
+
+
+def refusals(stack: Stack, rounds: int = 5) -> dict[int, str]:
+    """How each port that does not speak HTTP keeps a stranger out, found in a round in which no port was opened or closed.
+
+    Beside an actor Ray may start a worker that nobody needs: it listens for a second, and whoever comes later finds nobody there.
+    """
+    for _ in range(rounds):
+        before = listening(stack)
+        prefect = {port for _, port in listening(stack, "worker")}
+        silent = {port for _, port in before if not http(port, "GET", "/")}
+        found = {port: refusal(port, port in prefect) for port in silent}
+        if listening(stack) == before:
+            return found
+    pytest.fail(f"in each of {rounds} rounds a port was opened or closed; the last one found {found}")
 
 
 def refusal(port: int, prefect: bool) -> str:

@@ -105,9 +105,7 @@ class TestDoors:
         certificate = {ports[f"{name}_grpc"]: doors.CERTIFICATE for name in ("s3", "s3_master", "s3_filer", "s3_volume")}
         token = {ports[name]: doors.TOKEN for name in ("ray", "ray_client", "ray_inner_0", "ray_inner_1", "ray_inner_2")}
         with computing(env):
-            prefect = {port for _, port in listening(stack, "worker")}
-            silent = {port for _, port in listening(stack) if not http(port, "GET", "/")}
-            found = {port: doors.refusal(port, port in prefect) for port in silent}
+            found = doors.refusals(stack)
         others = [how for port, how in found.items() if port not in certificate | token]
         assert found.items() >= (certificate | token).items()
         assert set(others) == {doors.ATTEMPT, doors.TOKEN}  # of the worker for its flow runs, and of the actor
