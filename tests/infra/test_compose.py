@@ -242,7 +242,7 @@ class TestSameAsTheLocalStack:
     def test_s3(self, local: tuple, made: Path) -> None:
         stack, _ = local
         keys, _ = keys_of(made)
-        assert set(weed.OPTIONS) <= set(SERVICES["s3"].command)
+        assert {*weed.program()[1:], *weed.OPTIONS} <= set(SERVICES["s3"].command)
         services.prepare(stack.model_copy(update={"folder": made}), keys)
         for ours, theirs in (("s3.json", "weed/s3.json"), ("security.toml", "weed/security.toml"), ("auth.ini", "mlflow/auth.ini")):
             there = (made / theirs).read_text().replace(str(made / "tls"), "/run/secrets")

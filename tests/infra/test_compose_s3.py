@@ -30,7 +30,7 @@ def server(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dic
     stack_keys.write_private(folder / "security.toml", security)
     ports = {name: free_port() for name in ("master", "volume", "filer", "s3")}
     moved = {
-        "weed": weed.program(),
+        "weed": weed.program()[0],
         "-dir=/data": f"-dir={folder}",
         "-s3.ip.bind=0.0.0.0": "-s3.ip.bind=127.0.0.2",
         "-s3.port=8333": f"-s3.port={ports['s3']}",

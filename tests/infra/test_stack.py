@@ -61,6 +61,12 @@ class TestUp:
         assert not [str(finding) for finding in told if finding.broken]
         assert {"s3", "ray", "mlflow", "prefect", "worker", "disk", "packages"} <= {finding.what for finding in told}
 
+    def test_it_writes_in_its_own_folder_alone(self, stack: Stack) -> None:
+        parts = [process for name in services.services(stack, keys.ensure(stack.folder)) for process in launch.processes(stack, name)]
+        written = {Path(file.path) for process in parts for file in process.open_files() if file.mode != "r"}
+        assert {"000001.log", "gcs_server.out"} <= {path.name for path in written}  # of SeaweedFS's filer, and of Ray
+        assert not [path for path in written if not path.is_relative_to(stack.folder) and path.parts[:2] != ("/", "dev")]
+
     def test_no_secret_is_in_a_log_or_on_a_command_line(self, stack: Stack) -> None:
         found = keys.ensure(stack.folder)
         secret = [found.mlflow_password, found.prefect.split(":")[1], found.ray, found.weed_write, *(pair[1] for pair in found.s3.values())]
