@@ -93,7 +93,7 @@ def train(
         label: names the run in Ray's own logs.
 
     Raises:
-        ConnectionError: ranks died each time that they were started again.
+        ConnectionError: ranks died each time that they were started again, or the process that leads them has died.
         Exception: what `fn` raised, as itself.
     """
     _connect(cpus_per_worker, gpus_per_worker)
@@ -143,14 +143,16 @@ def _fitted(trainer: "Trainer", restarts: int) -> Any:
             raise failures[0] from None
         if not restarts:
             raise _given_up(died) from None
+    except ray.exceptions.RayActorError as error:  # it keeps the places of its ranks until this process ends, so none may start again
+        raise _given_up(error, "Ray Train's controller has died") from None
     return _fitted(trainer, restarts - 1)
 
 
-def _given_up(death: Exception) -> ConnectionError:
-    """What to tell of an actor or a rank that died once more than it is started again."""
+def _given_up(death: Exception, what: str = "") -> ConnectionError:
+    """What to tell of a death that ends the work; by default of an actor or a rank that died once more than it is started again."""
     told = str(death).strip().partition("\n")[0]
     mend = "most often of memory: lower `batch_size` or `workers` of the stage in params.yaml"
-    return ConnectionError(f"a worker on Ray has died {MAX_RESTARTS + 1} times ({told}); {mend}")
+    return ConnectionError(f"{what or f'a worker on Ray has died {MAX_RESTARTS + 1} times'} ({told}); {mend}")
 
 
 class Future:

@@ -68,6 +68,15 @@ def rank(config: dict) -> dict:
     return {"ranks": distributed.get_world_size() if distributed.is_initialized() else 1}
 
 
+def rank_that_ends_its_controller(_: dict) -> None:
+    """The raylet has started both."""
+    import psutil
+
+    (controller,) = [one for one in psutil.Process().parent().children() if one.cmdline()[0].startswith("ray::TrainController")]
+    controller.kill()
+    time.sleep(600)
+
+
 def rank_that_fails(config: dict) -> dict:
     """Rank 0 waits in a collective for the last one, which writes a line to `log` and raises, or dies as often as `deaths` says."""
     import torch
