@@ -49,8 +49,13 @@ def without_servers() -> dict[str, str]:
 
 
 def free_port() -> int:
-    """A port below the system's own range, whose gRPC twin (+ 10000) is free too."""
-    for port in random.SystemRandom().sample(range(12000, 22000), 100):
+    """A port below the system's own range, whose gRPC twin (+ 10000) is free too.
+
+    Each process of the suite has its own five thousand, less the two hundred that Ray's workers may take above one: what is free now is
+    not taken by another's servers before ours has started.
+    """
+    start = 12000 + 5000 * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 2)
+    for port in random.SystemRandom().sample(range(start, start + 4700), 100):
         with socket.socket() as one, socket.socket() as two:
             if one.connect_ex(("127.0.0.1", port)) and two.connect_ex(("127.0.0.1", port + 10000)):
                 return port
