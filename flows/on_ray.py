@@ -182,7 +182,9 @@ class ActorPool:
     def __init__(self, worker: Callable[..., Callable], worker_args: dict, *, size: int, cpus: float, gpus: float = 0):
         """Start `size` actors, each `worker(**worker_args)` with its own share of cores and GPUs."""
         _connect(cpus, gpus)
-        actor = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=MAX_RESTARTS, max_task_retries=MAX_RESTARTS)(_Actor)
+        # A call is tried for as long as its actor is started again: until a node counts as dead, after a quarter of a minute, each try
+        # at its actors is refused within a second or two.
+        actor = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=MAX_RESTARTS, max_task_retries=-1)(_Actor)
         self._actors = [actor.remote(Sealed.of((worker, worker_args))) for _ in range(size)]
         self._submitted = 0
 

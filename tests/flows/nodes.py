@@ -11,8 +11,10 @@ from pathlib import Path
 
 import psutil
 from ray.cluster_utils import Cluster
+from tenacity import retry, retry_if_exception_message, stop_after_attempt
 
-from boig.cluster import OBJECT_STORE_BYTES
+from boig.cluster import OBJECT_STORE_BYTES, STARTS
+from flows.services import end_tree
 
 BUSY_S = 300
 """A stage is at work on some node after some seconds."""
@@ -83,11 +85,12 @@ def _do(method: str):
 class _Nodes:
     def __init__(self, count: int, cpus: int, hidden: Path | None):
         self._cpus = cpus
-        self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": OBJECT_STORE_BYTES})
+        self._cluster = Cluster()
+        self._add(cpus=0)
         if hidden:
             _hide(hidden)  # from this process and those that it starts from now on
-        self._nodes = [self._add() for _ in range(count)]
-        self._cluster.wait_for_nodes()
+        self._nodes = [self._add(cpus) for _ in range(count)]
+        self._cluster.wait_for_nodes(BUSY_S)
 
     def env(self) -> dict[str, str]:
         return {"RAY_ADDRESS": self._cluster.address, **{name: os.environ[name] for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")}}
@@ -104,14 +107,22 @@ class _Nodes:
         return False
 
     def mend(self) -> None:
-        self._nodes.append(self._add())
-        self._cluster.wait_for_nodes()
+        self._nodes.append(self._add(self._cpus))
+        self._cluster.wait_for_nodes(BUSY_S)
 
     def close(self) -> None:
         self._cluster.shutdown()
 
-    def _add(self):
-        return self._cluster.add_node(num_cpus=self._cpus, object_store_memory=OBJECT_STORE_BYTES)
+    @retry(retry=retry_if_exception_message(match=".*timed out during startup"), stop=stop_after_attempt(STARTS))
+    def _add(self, cpus: int):
+        """A node; the first is the head. Ray gives it a fixed half minute to come up, which a busy machine may need twice."""
+        before = set(psutil.Process().children())
+        try:
+            return self._cluster.add_node(wait=False, num_cpus=cpus, object_store_memory=OBJECT_STORE_BYTES)
+        except Exception:
+            for left in set(psutil.Process().children()) - before:
+                end_tree(left.pid)
+            raise
 
     def _works(self, node) -> bool:
         """Whether a worker of the node has used a second of a core for the code it was given."""

@@ -29,6 +29,19 @@ class Sleeper:
         return rows
 
 
+class Busy:
+    """Keeps a core busy for `seconds` with a batch."""
+
+    def __init__(self, seconds: float):
+        self.seconds = seconds
+
+    def __call__(self, rows: list[dict]) -> list[dict]:
+        end = time.monotonic() + self.seconds
+        while time.monotonic() < end:
+            pass
+        return rows
+
+
 class Mortal:
     """Dies of `number`: once, which it marks by a file, or each time where there is no mark."""
 

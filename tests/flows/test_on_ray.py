@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ import pytest
 from boig.cluster import disconnect, local_cpus
 from flows import on_ray
 from flows.on_ray import ActorPool, map_batches, train
+from tests.flows.nodes import Nodes
 
 pytestmark = pytest.mark.slow
 HERE = Path(__file__).parent
@@ -61,6 +63,29 @@ def test_a_batch_is_done_again_where_its_process_died(workers, tmp_path: Path):
     assert (tmp_path / "died").exists()
 
 
+LONG = """
+from flows.on_ray import map_batches
+from tests.flows.ray_workers import Busy
+
+rows = [{"number": i} for i in range(6)]
+assert map_batches(rows, Busy, {"seconds": 5}, batch_size=1, workers=2, cpus_per_worker=1, label="rows") == rows
+"""
+
+
+def test_batches_are_done_again_whose_node_has_died_before_ray_knows_it(monkeypatch: pytest.MonkeyPatch):
+    for name, value in {"PYTHONPATH": str(HERE.parents[1]), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}.items():
+        monkeypatch.setenv(name, value)
+    nodes = Nodes(count=2, cpus=1)
+    try:
+        running = subprocess.Popen([sys.executable, "-c", LONG], env=os.environ | nodes.env, stderr=subprocess.PIPE, text=True)
+        assert nodes.kill_a_busy_one()
+        nodes.mend()
+        _, said = running.communicate()
+        assert running.returncode == 0, said[-4000:]
+    finally:
+        nodes.close()
+
+
 def test_a_batch_that_kills_each_process_is_given_up(workers, tmp_path: Path):
     always = {"number": 0, "mark": None}
     with pytest.raises(ConnectionError, match="a worker on Ray has died 4 times"):
@@ -75,9 +100,12 @@ def test_arrays_that_come_back_can_be_written_to(workers):
 
 def test_what_a_worker_prints_is_seen_under_its_name(workers, capfd: pytest.CaptureFixture):
     assert map_batches([{"number": 1}], workers.Talker, {}, batch_size=1, workers=1, cpus_per_worker=1, label="rows")
-    time.sleep(2)  # other tests keep the machine busy
+    said, end = "", time.monotonic() + 60
+    while "last words" not in said and time.monotonic() < end:  # Ray brings them a while after; other tests keep the machine busy
+        time.sleep(0.2)
+        said += capfd.readouterr().out
     disconnect()
-    assert "(Talker pid=" in (said := capfd.readouterr().out)
+    assert "(Talker pid=" in said
     assert "last words" in said
 
 
