@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import random
 import secrets
 import shutil
 import socket
@@ -150,7 +151,15 @@ def _signal(send: Callable[[], None]) -> None:
 
 
 def free_port() -> int:
-    """A TCP port of the loopback that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A TCP port of the loopback that nobody uses now, below those that the system gives to whoever asks for any.
+
+    Until a server has it seconds pass, in which Ray's processes ask for many.
+
+    Raises:
+        ConnectionError: none of a hundred is free.
+    """
+    for port in random.SystemRandom().sample(range(20000, 30000), 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise ConnectionError("no TCP port from 20000 to 30000 is free; end what takes them, or set PREFECT_API_URL to a server that runs")

@@ -98,10 +98,10 @@ def _last_line(log: Path) -> str:
 
 
 def _table(stack: Stack, parts: dict[str, Service]) -> None:
-    states, total = supervisor.states(stack), sum(process.memory_info().rss for process in supervisor.own(stack))
+    states, total = supervisor.states(stack), launch.resident(supervisor.own(stack))
     for name, part in parts.items():
         state = states.get(name, {})
-        rss = sum(process.memory_info().rss for process in launch.processes(stack, name))
+        rss = launch.resident(launch.processes(stack, name))
         total += rss
         well = "well" if supervisor.is_well(part, state) else state.get("statename", "missing").lower()
         print(f"  {name:<8} {well:<9} pid {state.get('pid', 0):<8} {rss / 2**20:6.0f} MiB  {part.health.rsplit('/api', 1)[0]}")

@@ -7,6 +7,7 @@ the ports. Secrets reach the part here, by its environment, so that no settings 
 import os
 import sys
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 
 import psutil
@@ -57,6 +58,15 @@ def processes(stack: Stack, name: str) -> list[psutil.Process]:
             continue
     found.pop(os.getpid(), None)
     return list(found.values())
+
+
+def resident(processes: Iterable[psutil.Process]) -> int:
+    """Resident memory of processes, bytes; of one that has ended meanwhile none."""
+    total = 0
+    for process in processes:
+        with suppress(psutil.Error):
+            total += process.memory_info().rss
+    return total
 
 
 def end_leftovers(stack: Stack, name: str) -> None:
