@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from boig.store import ensure_buckets
@@ -22,6 +23,8 @@ from infra.stack import weed
 # Threads of two test processes on two cores wait for each other by spinning: together they get a third of the work done.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("RAY_worker_niceness", "0")  # by default they give way to all else, and whole stages wait for other tests
+hypothesis.settings.register_profile("busy", deadline=None)  # whoever shares two cores is held up now and then
+hypothesis.settings.load_profile("busy")
 ROOT = Path(__file__).parents[1]
 LONGEST = "test_smoke.py"
 START_S = 90
@@ -48,16 +51,21 @@ def without_servers() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS", "PREFECT_API_URL")}
 
 
+given: set[int] = set()
+"""Ports that `free_port` has told; who has one may be long in using it."""
+
+
 def free_port() -> int:
-    """A port below the system's own range, whose gRPC twin (+ 10000) is free too.
+    """A port below the system's own range, whose gRPC twin (+ 10000) is free too, and never the same again.
 
     Each process of the suite has its own five thousand, less the two hundred that Ray's workers may take above one: what is free now is
     not taken by another's servers before ours has started.
     """
     start = 12000 + 5000 * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 2)
-    for port in random.SystemRandom().sample(range(start, start + 4700), 100):
+    for port in random.SystemRandom().sample(sorted(set(range(start, start + 4700)) - given), 100):
         with socket.socket() as one, socket.socket() as two:
             if one.connect_ex(("127.0.0.1", port)) and two.connect_ex(("127.0.0.1", port + 10000)):
+                given.add(port)
                 return port
     raise AssertionError("no free port")
 
@@ -82,8 +90,8 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
             ensure_buckets(f"http://127.0.0.1:{ports['s3']}", *keys.values(), ("dvc", "boig"))  # it answers before it has made them
             yield keys | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{ports['s3']}", "AWS_DEFAULT_REGION": "us-east-1"}
         finally:
-            server.terminate()
-            server.wait(timeout=30)
+            server.kill()  # asked, it takes a quarter of a minute
+            server.wait()
 
 
 def wait_for(url: str, server: subprocess.Popen, log: Path) -> None:

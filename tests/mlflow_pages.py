@@ -78,13 +78,13 @@ class Pages:
         self.client = MlflowClient(url)
         self.experiment = self.client.get_experiment_by_name(tracking.EXPERIMENT).experiment_id
 
-    def runs(self) -> Locator:
-        """All pipeline runs, their stages unfolded."""
+    def runs(self, pipelines: int = 1) -> Locator:
+        """All pipeline runs, their stages unfolded; there are so many at least."""
         self._go(f"experiments/{self.experiment}/runs")
         self._there(self.page.get_by_text("matching run").first)
         folded = self.page.locator("[data-component-id*='runnamecellrenderer']")  # the plus before a run that has others under it
-        folded.first.wait_for()
-        for number in range(folded.count()):
+        folded.nth(pipelines - 1).wait_for()
+        for number in reversed(range(folded.count())):  # what unfolds comes after it, with a plus of its own
             folded.nth(number).click()
         return self.page.get_by_role("treegrid").or_(self.page.get_by_role("grid")).first
 

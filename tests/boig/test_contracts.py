@@ -38,7 +38,7 @@ def test_what_was_written_is_read(tmp_path: Path):
     assert POSTS.read(tmp_path).to_pylist() == [POST]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(
         st.fixed_dictionaries(

@@ -14,7 +14,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import boto3
-import httpx
 import yaml
 from mlflow import MlflowClient
 
@@ -24,6 +23,7 @@ from boig.retraining.settings import Retraining
 from flows import worktree
 from flows.retrain import read_settings
 from tests.faults import servers
+from tests.infra import deployments
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
@@ -212,9 +212,7 @@ class World:
 
     def flow_runs(self) -> list[dict]:
         """All runs that the orchestrator knows."""
-        answer = httpx.post(f"{self.env['PREFECT_API_URL']}/flow_runs/filter", json={"limit": 200}, timeout=30)
-        answer.raise_for_status()
-        return answer.json()
+        return list(deployments.ask(self.env, "/flow_runs/filter", {"limit": 200}))
 
     def recording(self) -> list[str]:
         """Runs that MLflow believes to go on."""

@@ -37,7 +37,10 @@ def events_of_newest_run(api: str, until: set[str]) -> list[str]:
     end = time.monotonic() + 60
     while not until.issubset(told) and time.monotonic() < end:
         time.sleep(0.2)
-        events = httpx.post(f"{api}/events/filter", json={"filter": NEWEST, "limit": 50}).raise_for_status().json()["events"]
+        answer = httpx.post(f"{api}/events/filter", json={"filter": NEWEST, "limit": 50}, timeout=30)
+        if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:  # its SQLite is busy
+            continue
+        events = answer.raise_for_status().json()["events"]
         runs = [event["resource"]["prefect.resource.id"] for event in events]
         told = [event["event"] for event, run in zip(events, runs, strict=True) if run == runs[0]][::-1]
     return told

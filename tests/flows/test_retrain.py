@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from boig.registry import AGAINST, COMMIT, FEED_NEWEST, PROMOTED_AT
@@ -46,7 +46,6 @@ def test_the_last_generation_is_the_newest_on_which_something_can_still_be_decid
     ), "a generation that was compared with a champion of the past can never be promoted"
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 2000), min_size=1, max_size=40), st.integers(0, 2000), st.integers(0, 60))
 def test_new_posts_are_the_younger_ones_or_the_surplus(hours: list[int], seen_up_to: int, seen: int) -> None:
     begin = datetime(2022, 1, 1, tzinfo=UTC)

@@ -12,17 +12,14 @@ from http.client import HTTPException
 from pathlib import Path
 
 import boto3
-import httpx
 import psutil
-import pytest
 import yaml
 from botocore.exceptions import ClientError
 from pydantic import ValidationError
-from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from infra.stack import keys, launch, services, settings, supervisor
 from infra.stack.settings import Ports, Stack
-from tests.conftest import free_port
+from tests.conftest import free_port, given
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,11 +32,13 @@ def write_settings(folder: Path, **ports: int) -> Path:
     """Settings with a folder and ports of their own."""
     content = yaml.safe_load((ROOT / "infra" / "stack.yaml").read_text())
     content["folder"] = str(folder / "stack")
-    while True:  # until no port is among those of Ray's workers
+    while True:  # until no port is among those of Ray's workers, and none of Ray's daemons has one of another server
         content["ports"] = {name: free_port() for name in content["ports"]} | ports
         with suppress(ValidationError):
-            Ports.model_validate(content["ports"])
-            break
+            inner = {port for name, port in Ports.model_validate(content["ports"]).all().items() if name.startswith("ray_inner")}
+            if given & inner == {content["ports"]["ray_inner"]}:
+                given.update(inner)
+                break
     content["ray"]["dashboard"] = True  # more doors to try
     path = folder / "stack.yaml"
     path.write_text(yaml.safe_dump(content))
@@ -75,7 +74,7 @@ def allowed(call) -> bool:
     return True
 
 
-def http(port: int, method: str, path: str) -> int:
+def http(port: int, method: str, path: str, timeout_s: float = 60) -> int:
     """Status of a request without any key; 0 where the port does not speak HTTP."""
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}{path}",
@@ -84,7 +83,7 @@ def http(port: int, method: str, path: str) -> int:
         headers={"Content-Type": "application/json"},
     )
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=timeout_s) as answer:
             return answer.status
     except urllib.error.HTTPError as error:
         return error.code
@@ -126,31 +125,3 @@ def computing(env: dict[str, str]) -> Iterator[None]:
             yield
         finally:
             process.kill()
-
-
-def ask(env: dict[str, str], path: str, body: dict | None = None) -> list | dict:
-    """An answer of the stack's Prefect API. A server whose SQLite is busy says 503; Prefect's own client tries again too."""
-    user, _, password = env["PREFECT_API_AUTH_STRING"].partition(":")
-    busy = retry_if_result(lambda answer: answer.status_code == httpx.codes.SERVICE_UNAVAILABLE)
-    again = Retrying(retry=busy, wait=wait_fixed(2), stop=stop_after_delay(BACK_S))
-    answer = again(httpx.post, f"{env['PREFECT_API_URL']}{path}", json=body or {}, auth=(user, password), timeout=30)
-    answer.raise_for_status()
-    return answer.json()
-
-
-def ended(env: dict[str, str], deployment: str, least: int = 1) -> list[dict]:
-    """Runs of a deployment, once that many of them have ended."""
-    end = time.monotonic() + BACK_S
-    while time.monotonic() < end:
-        runs = ask(env, "/flow_runs/filter", {"deployments": {"name": {"any_": [deployment]}}, "sort": "START_TIME_DESC"})
-        over = [run for run in runs if run["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")]
-        if len(over) >= least:
-            return over
-        time.sleep(1)
-    pytest.fail(f"runs of {deployment}: {[(run['state_type'], run['state']['message']) for run in runs]}")
-
-
-def deployed(folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess:
-    """`python -m infra.deploy` in a checkout."""
-    command = [sys.executable, "-m", "infra.deploy"]
-    return subprocess.run(command, cwd=folder, env=os.environ | env, capture_output=True, text=True, check=False)

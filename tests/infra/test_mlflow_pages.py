@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mlflow import MlflowClient
-from playwright.sync_api import Locator
+from playwright.sync_api import Locator, expect
 
 from boig import tracking
 from boig.registry import AGAINST, COMMIT, FEED_POSTS, GATE, LOCK, NAME, Registry
@@ -93,10 +93,9 @@ def drawn(picture: Locator) -> bool:
 
 
 def test_the_runs_of_a_pipeline_are_under_it(pages: Pages):
-    grid = pages.runs()
-    grid.get_by_text("align_boigsd").first.wait_for()
-    assert grid.get_by_text("pipeline (default)").count() == 2
-    assert grid.get_by_text("align_boigsd").count() == grid.get_by_text("ingest").count() == 2
+    grid = pages.runs(pipelines=2)
+    for name in ("pipeline (default)", "align_boigsd", "ingest"):
+        expect(grid.get_by_text(name)).to_have_count(2)
 
 
 def test_two_runs_are_compared(pages: Pages):

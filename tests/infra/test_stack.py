@@ -16,8 +16,8 @@ from infra import deploy, doctor
 from infra.compose.prepare import Users
 from infra.stack import health, keys, launch, services, settings, supervisor
 from infra.stack.settings import Stack
-from tests.infra import doors
-from tests.infra.stack import ROOT, allowed, ask, client, comes_back, computing, deployed, ended, http, listening, run, write_settings
+from tests.infra import deployments, doors
+from tests.infra.stack import ROOT, allowed, client, comes_back, computing, http, listening, run, write_settings
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +79,7 @@ class TestUp:
     @pytest.mark.parametrize("part", ["s3", "mlflow", "prefect", "worker", "ray"])
     def test_a_killed_part_comes_back(self, part: str, stack: Stack) -> None:
         before = supervisor.states(stack)[part]["pid"]
+        assert before, "0 would be all that runs the tests"
         os.kill(before, signal.SIGKILL)
         comes_back(stack, part, before)
 
@@ -249,52 +250,50 @@ def test_a_restart_of_all_loses_nothing(path: Path, stack: Stack, env: dict[str,
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory, env: dict[str, str]) -> Path:
-    """A clone of the commit, deployed twice."""
+    """A clone of the commit, deployed twice. What runs there is started by tests: by the clock it would come between them."""
     folder = tmp_path_factory.mktemp("deployed") / "project"
     subprocess.run(["git", "clone", "--quiet", "--shared", str(ROOT), str(folder)], check=True)
     for _ in range(2):
-        done = deployed(folder, env)
+        done = deployments.deploy(folder, env)
         assert done.returncode == 0, done.stderr
     assert "retrain" in done.stdout
+    for one in deployments.ask(env, "/deployments/filter"):
+        deployments.ask(env, f"/deployments/{one['id']}/pause_deployment")
     return folder
 
 
 @pytest.mark.slow
 class TestDeployments:
     def test_what_runs_by_itself_is_there_once(self, checkout: Path, env: dict[str, str]) -> None:
-        found = {one["name"]: one for one in ask(env, "/deployments/filter")}
+        found = {one["name"]: one for one in deployments.ask(env, "/deployments/filter")}
         assert set(found) == {"retrain", "land", "janitor"}
         assert all(one["schedules"] for one in found.values())
         assert found["retrain"]["global_concurrency_limit"]["limit"] == 1
-        automations = [one["name"] for one in ask(env, "/automations/filter")]
+        automations = [one["name"] for one in deployments.ask(env, "/automations/filter")]
         assert automations.count(deploy.ZOMBIES) == 1
         assert sum(name.startswith("retrain") for name in automations) == 1, automations
 
     def test_the_worker_runs_the_janitor(self, checkout: Path, env: dict[str, str]) -> None:
-        janitor = next(one for one in ask(env, "/deployments/filter") if one["name"] == "janitor")
-        ask(env, f"/deployments/{janitor['id']}/create_flow_run")
-        run = ended(env, "janitor")[0]
+        run = deployments.started(env, "janitor")
         assert (run["state_type"], run["state"]["message"]) == ("COMPLETED", "runs that never started: 0; worktrees: 0")
 
     def test_news_of_posts_start_a_retraining_that_says_what_is_wrong(self, checkout: Path, env: dict[str, str]) -> None:
         emit = "from flows.ingest import announce; assert not announce(100, 50, 'x'); assert announce(150, 50, 'x')"
         subprocess.run([sys.executable, "-c", emit], cwd=checkout, env=os.environ | env | {"PYTHONPATH": str(checkout)}, check=True)
-        run = ended(env, "retrain")[0]
+        run = deployments.ended(env, {"deployment_id": {"any_": [deployments.deployment(env, "retrain")]}})
         assert run["state_type"] == "FAILED"
         assert "retraining on data/feed, which stage simulate makes and which does not grow" in run["state"]["message"]
 
     def test_a_checkout_that_moved_on_is_told(self, checkout: Path, env: dict[str, str]) -> None:
-        land = next(one for one in ask(env, "/deployments/filter") if one["name"] == "land")
         commit = ["git", "-c", "user.name=x", "-c", "user.email=x@x", "commit", "--quiet", "--allow-empty", "-m", "x"]
         subprocess.run(commit, cwd=checkout, check=True)
-        ask(env, f"/deployments/{land['id']}/create_flow_run")
-        run = ended(env, "land")[0]
+        run = deployments.started(env, "land")
         assert run["state_type"] == "FAILED"
         assert "this deployment is of commit" in run["state"]["message"]
         assert "run `make deploy` there" in run["state"]["message"]
 
     def test_uncommitted_changes_and_a_missing_server_are_told(self, checkout: Path, env: dict[str, str]) -> None:
         (checkout / "params.yaml").write_text("changed")
-        assert "commit them first" in deployed(checkout, env).stderr
-        without = deployed(checkout, env | {"PREFECT_API_URL": ""})
+        assert "commit them first" in deployments.deploy(checkout, env).stderr
+        without = deployments.deploy(checkout, env | {"PREFECT_API_URL": ""})
         assert without.stderr.strip() == "deploy: PREFECT_API_URL is not set; start the stack (`make stack`) and `. .stack/env`"

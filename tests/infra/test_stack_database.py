@@ -12,6 +12,7 @@ from urllib.parse import quote
 import psycopg2
 import pytest
 from mlflow import MlflowClient
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from infra.compose.prepare import Users
 from infra.stack import keys, launch, services, settings
@@ -26,6 +27,11 @@ def _program(name: str) -> str | None:
     """Debian keeps the server's programs out of PATH."""
     found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[4]))
     return shutil.which(name) or (str(found[-1]) if found else None)
+
+
+@retry(retry=retry_if_exception_type(psycopg2.OperationalError), wait=wait_fixed(0.2), stop=stop_after_delay(60))
+def _first_answer(address: str) -> None:
+    psycopg2.connect(address).close()
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +51,9 @@ def postgres() -> Iterator[str]:
         as_user: dict = {"user": user, "cwd": "/", "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         subprocess.run([initdb, "-D", data, "-U", "mlflow", f"--pwfile={password}", "--auth=scram-sha-256"], check=True, **as_user)
         with subprocess.Popen([server, "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", ""], **as_user) as running:
-            yield f"postgresql://mlflow:{quote(PASSWORD, safe='')}@127.0.0.1:{port}/postgres"
+            address = f"postgresql://mlflow:{quote(PASSWORD, safe='')}@127.0.0.1:{port}/postgres"
+            _first_answer(address)
+            yield address
             running.send_signal(signal.SIGINT)  # its clients do not hold it up
 
 

@@ -1,7 +1,6 @@
 """Ranks that train together."""
 
 import os
-import socket
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from boig.diffusion.world import World
+from tests.conftest import free_port
 
 
 def test_a_process_alone_is_a_world():
@@ -51,10 +51,7 @@ def _rank(rank: int, size: int, port: int, base: str, out: str) -> None:
 
 @pytest.mark.slow
 def test_two_ranks_train_like_one(base, tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    mp.spawn(_rank, (2, port, str(base), str(tmp_path)), nprocs=2)
+    mp.spawn(_rank, (2, free_port(), str(base), str(tmp_path)), nprocs=2)
     _rank(0, 1, 0, str(base), str(tmp_path))
     one, first, second = (np.load(tmp_path / name) for name in ("1_0.npz", "2_0.npz", "2_1.npz"))
     assert np.array_equal(first["weights"], second["weights"])

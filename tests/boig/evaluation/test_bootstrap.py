@@ -20,7 +20,7 @@ def sample(rng: np.random.Generator, accounts: int, posts: int) -> tuple[np.ndar
 
 
 @given(st.lists(st.tuples(finite, st.integers(0, 4)), min_size=1, max_size=30), st.integers(0, 9))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_mean_inside_and_deterministic(rows, seed):
     values, clusters = zip(*rows, strict=True)
     one = bootstrap.estimate(values, clusters, seed=seed, draws=50)

@@ -19,7 +19,7 @@ def test_fid_of_a_set_with_itself_is_zero():
 
 
 @given(st.floats(0.1, 5), st.integers(0, 5))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_fid_of_a_shift_is_its_square(shift, seed):
     x = normal(seed)
     assert distances.fid(x, x + shift) == pytest.approx(12 * shift**2, rel=1e-5)
@@ -49,7 +49,7 @@ def test_vendi_counts_different_pictures():
 
 
 @given(st.integers(2, 30), st.integers(1, 40), st.integers(0, 99))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_vendi_is_between_one_and_n(n, d, seed):
     assert 1 - 1e-6 <= distances.vendi(normal(seed, n=n, d=d)) <= n + 1e-6
 

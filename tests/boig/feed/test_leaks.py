@@ -164,7 +164,7 @@ def test_prices_that_every_post_of_an_account_repeats_are_no_leak(feed: toy.ToyF
     leaks.captions(posts)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(0, 2**32), st.integers(1, 12), st.integers(1, 200), st.integers(1, 400), st.floats(0, 1))
 def test_captions_dealt_at_random_never_stop_a_run(seed: int, accounts: int, most: int, posts: int, share: float):
     """Whatever the account's habits: prices of its own, likes of its own, as many coincidences as there may be."""
@@ -181,7 +181,7 @@ def test_captions_dealt_at_random_never_stop_a_run(seed: int, accounts: int, mos
     ])  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(2, 60), st.floats(0.05, 1), st.integers(0, 2**32))
 def test_the_bound_holds_for_dealt_captions(posts: int, density: float, seed: int):
     """P(excess ≥ t) ≤ bound(t, m), for counts of a random deal, by simulation."""

@@ -77,7 +77,7 @@ def test_pictures_that_cannot_be_used(data: bytes, reason: str) -> None:
     assert len(caught.value.detail) <= 200
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 2000), st.binary(min_size=1, max_size=4))
 def test_damage_never_raises_anything_else(place: int, noise: bytes) -> None:
     data = bytearray(encoded(scene(4)))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from boig.feed.splits import NEAR_DUPLICATE, assign, hold_out
@@ -22,7 +22,6 @@ def columns(rows: list[tuple[int, int, int]]) -> tuple[list[str], list[str], np.
     )
 
 
-@settings(deadline=None)
 @given(ROWS)
 def test_a_group_is_in_one_split_and_test_accounts_are_nowhere_else(rows: list[tuple[int, int, int]]) -> None:
     account, industry, time_us, group = columns(rows)
@@ -36,7 +35,6 @@ def test_a_group_is_in_one_split_and_test_accounts_are_nowhere_else(rows: list[t
     assert all(len(found) == 1 for found in places.values())
 
 
-@settings(deadline=None)
 @given(ROWS, st.randoms(use_true_random=False))
 def test_the_order_of_rows_does_not_matter(rows: list[tuple[int, int, int]], random) -> None:
     account, industry, time_us, group = columns(rows)

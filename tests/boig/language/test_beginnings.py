@@ -62,7 +62,7 @@ def trainer(words, posts, tmp_path_factory) -> AnswerTrainer:
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "mistral"])
 @given(texts=batches(), least=st.integers(1, 5))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_loss_and_its_gradient_are_those_of_each_text_alone(kind, trainer, texts, least):
     model = tiny(kind)
     alone = losses(model, texts).mean()

@@ -48,7 +48,7 @@ def alone(model: PreTrainedModel, tokens: list[int]) -> torch.Tensor:
     return model(input_ids=torch.tensor([tokens]), use_cache=False).logits[0, -1]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_logits_are_those_of_the_whole_row(data):
     model = MODELS[data.draw(st.sampled_from(sorted(MODELS)))]

@@ -106,7 +106,7 @@ def test_the_consensus_box_errs_less_than_any_draw(boxes):
     assert risk(found.area) <= min(risk(o.area) for o in shown) + rounding * found.area / min(o.area for o in shown)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(verbalizations().map(tidy), min_size=1, max_size=8))  # a picture's text names no color twice
 def test_a_mean_picture_lists_as_many_colors_as_agree_best(seen) -> None:
     """No shorter or longer list of the same frequent names fits the pictures better."""

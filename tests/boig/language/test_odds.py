@@ -13,7 +13,7 @@ from boig.verbalizer.form import ColorShare, Verbalization
 from boig.verbalizer.palette import NAMES
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 2**31), st.integers(1, 3), st.sampled_from([0.5, 1.0, 2.0]))
 def test_odds_are_what_many_draws_count(words, seed, listed, temperature):
     """A model whose logits depend on nothing but the number of names so far lists names; odds against counts."""

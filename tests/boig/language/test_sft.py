@@ -163,7 +163,7 @@ def test_our_trainers_loss_is_trls(words, posts, tmp_path):
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "mistral"])
 @given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=6))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_texts_end_to_end_do_not_see_each_other(kind, lengths):
     """Logits and gradients of a row of texts are those of each text alone; Mistral's window makes transformers' own mask."""
     model = tiny(kind)

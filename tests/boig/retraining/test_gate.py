@@ -127,7 +127,7 @@ def test_what_is_asked_but_was_not_measured_does_not_pass_and_what_is_not_asked_
     assert judge(posts(0.3), (Moved("x", "reward", 0.0, 99.0),), Line(), Guarded(), nothing, 1).passed
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 1000), st.floats(-0.3, 0.5))
 def test_the_order_of_posts_does_not_matter(seed: int, gain: float) -> None:
     given_ = posts(gain, seed, 60)

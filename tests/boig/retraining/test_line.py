@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from boig.retraining.gate import no_worse, unmoved
@@ -31,7 +31,6 @@ def passes(line: Line, champion: Guarded, challenger: Guarded, tried: tuple[Move
     return line.onward(tried, GUARDS) if all(check.passed for check in asked) else None
 
 
-@settings(deadline=None)
 @given(generations(), st.lists(generations()))
 def test_no_line_of_champions_ends_more_than_one_slack_from_its_best(first: Guarded, others: list[Guarded]) -> None:
     champions, line = [first], Line()
@@ -91,7 +90,6 @@ def test_a_word_that_is_taught_in_small_steps_is_refused() -> None:
     assert taught([8.0, 8.0, 8.0]) == [True, False, False]
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0, 12), max_size=12))
 def test_no_line_teaches_a_word_more_than_what_one_generation_may(gains: list[float]) -> None:
     passed = taught(gains)
@@ -109,7 +107,6 @@ def test_what_is_remembered_are_the_patch_and_the_words_that_gained_most() -> No
     assert line.marks["w49"] == {"reward": 1.0, "judge": 1.0}
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(min_size=1, max_size=900), unique=True, max_size=40), st.integers(300, TAG))
 def test_a_tag_is_never_too_long_and_the_patch_is_in_it(words: list[str], most: int) -> None:
     line = Line(Guarded(20.0, None, 0.0)).onward(marks(words), GUARDS)

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from boig.reward.batches import LENGTH, fixed
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(1, 40), max_size=30), st.integers(1, 9))
 def test_every_text_once_in_a_shape_of_its_own(lengths: list[int], rows: int):
     ids = [[i + 1] * n for i, n in enumerate(lengths)]

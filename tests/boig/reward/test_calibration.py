@@ -26,7 +26,7 @@ def test_intervals_cover_ninety_percent_whatever_the_model_says_of_itself(said: 
     assert fitted.quantiles["unknown"] == pytest.approx(2 * fitted.quantiles["known"], rel=0.1)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(9, 400), st.integers(0, 2**32))
 def test_at_most_a_tenth_of_the_calibrating_posts_is_outside(posts: int, seed: int):
     held_out = _posts(np.random.default_rng(seed), posts)

@@ -74,7 +74,7 @@ def test_states_are_those_of_each_prompt_by_itself(name: str):
     assert found == pytest.approx(np.stack([alone(MODELS[name], ids) for ids in asked.ids]), abs=1e-5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 1000), st.lists(st.integers(1, 10), min_size=1, max_size=6), st.data())
 def test_states_do_not_depend_on_order_or_company(seed: int, groups: list[int], data: st.DataObject):
     asked = some(seed, groups)

@@ -52,7 +52,7 @@ def test_unknown_accounts_words_and_labels_have_no_column():
     assert np.isfinite(PictureSpace.fit([BRIEF] * 2, [CUP] * 2, 8, 8).encode([BRIEF], [stranger])).all()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.floats(0, 1), min_size=4, max_size=4), st.integers(0, 5))
 def test_numbers_stay_bounded_for_any_picture(box: list[float], colors: int):
     numbers = Numbers.fit([BRIEF] * 3, [CUP] * 3, Features(max_labels=4, max_words=4))

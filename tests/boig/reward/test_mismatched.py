@@ -16,7 +16,7 @@ def _products(labels: list[str]) -> list[str]:
     return [name for name in labels if name != "text"] or [""]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(LABELS, max_size=25), st.integers(0, 99))
 def test_every_post_with_a_stranger_gets_one(pictures: list[list[str]], seed: int):
     rows, partners = draw([_shown(p) for p in pictures], seed)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from boig.reward.pairs import draw, periods
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 300), st.integers(0, 5)), min_size=1, max_size=40), st.integers(0, 9))
 def test_each_post_once_and_pairs_only_within_account_and_period(posts: list[tuple[str, int, int]], seed: int):
     accounts, days, kpi = [p[0] for p in posts], np.array([p[1] for p in posts]), np.array([float(p[2]) for p in posts])

@@ -45,7 +45,7 @@ def asked(world: World) -> tuple[list[Brief], np.ndarray]:
     return briefs, np.stack([render(sample_scene(rng), 64) for _ in briefs])
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_score_depends_on_brief_and_picture_alone(data: st.DataObject, verbalizer, saved: Path, asked):
     briefs, pictures = asked

@@ -33,7 +33,7 @@ def test_known_description():
 
 
 @given(st.integers(0, 10_000))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_describe_and_draw_keeps_what_was_drawn(seed):
     scene = sample_scene(np.random.default_rng(seed))
     again = scene_of(described(scene))
@@ -42,7 +42,7 @@ def test_describe_and_draw_keeps_what_was_drawn(seed):
 
 
 @given(colors, st.lists(objects, max_size=4), st.text(max_size=40))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_anything_can_be_drawn(shares_, boxes, caption):
     picture = render(scene_of(Verbalization(tuple(shares_), (1.0, 0.0, 0.0), tuple(boxes), caption)))
     assert picture.shape == (64, 64, 3)
