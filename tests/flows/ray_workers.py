@@ -85,7 +85,7 @@ def rank_that_ends_its_controller(_: dict) -> None:
     """The raylet has started both."""
     import psutil
 
-    (controller,) = [one for one in psutil.Process().parent().children() if one.cmdline()[0].startswith("ray::TrainController")]
+    (controller,) = [one for one in psutil.Process().parent().children() if one.name().startswith("ray::TrainCont")]
     controller.kill()
     time.sleep(600)
 
