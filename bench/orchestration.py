@@ -106,7 +106,7 @@ def idle_mb(stack) -> int:
 
     parts = services.services(stack, keys.ensure(stack.folder))
     processes = [process for name in parts for process in launch.processes(stack, name)] + supervisor.own(stack)
-    return round(sum(process.memory_info().rss for process in processes) / 1e6)
+    return round(launch.resident(processes) / 1e6)
 
 
 def uncached() -> bool:

@@ -6,7 +6,7 @@ import urllib.error
 import urllib.request
 
 
-def answers(address: str, timeout_s: float = 10.0) -> bool:
+def answers(address: str, timeout_s: float = 2.0) -> bool:
     """Whether a GET of the address gives 200."""
     try:
         with urllib.request.urlopen(address, timeout=timeout_s) as answer:

@@ -6,7 +6,7 @@ import os
 import subprocess
 import time
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import psutil
@@ -71,6 +71,11 @@ def _hide(folder: Path) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "none", str(folder)], check=True)
 
 
+def _end_all_but(kept: set[psutil.Process]) -> None:
+    for child in set(psutil.Process().children()) - kept:
+        end_tree(child.pid)
+
+
 _held: list["_Nodes"] = []
 
 
@@ -117,12 +122,11 @@ class _Nodes:
     def _add(self, cpus: int):
         """A node; the first is the head. Ray gives it a fixed half minute to come up, which a busy machine may need twice."""
         before = set(psutil.Process().children())
-        try:
-            return self._cluster.add_node(wait=False, num_cpus=cpus, object_store_memory=OBJECT_STORE_BYTES)
-        except Exception:
-            for left in set(psutil.Process().children()) - before:
-                end_tree(left.pid)
-            raise
+        with ExitStack() as unless_it_comes_up:
+            unless_it_comes_up.callback(_end_all_but, before)
+            node = self._cluster.add_node(wait=False, num_cpus=cpus, object_store_memory=OBJECT_STORE_BYTES)
+            unless_it_comes_up.pop_all()
+        return node
 
     def _works(self, node) -> bool:
         """Whether a worker of the node has used a second of a core for the code it was given."""

@@ -5,7 +5,6 @@ import sys
 import time
 from pathlib import Path
 
-import httpx
 import pytest
 
 from boig.quiet import QUIET
@@ -13,6 +12,7 @@ from flows import services
 from infra.deploy import SILENT
 from infra.orchestrator import BEAT
 from tests.flows.conftest import ROOT
+from tests.infra.deployments import ask
 
 STAGE = """
 from prefect import flow
@@ -37,10 +37,7 @@ def events_of_newest_run(api: str, until: set[str]) -> list[str]:
     end = time.monotonic() + 60
     while not until.issubset(told) and time.monotonic() < end:
         time.sleep(0.2)
-        answer = httpx.post(f"{api}/events/filter", json={"filter": NEWEST, "limit": 50}, timeout=30)
-        if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:  # its SQLite is busy
-            continue
-        events = answer.raise_for_status().json()["events"]
+        events = ask({"PREFECT_API_URL": api}, "/events/filter", {"filter": NEWEST, "limit": 50})["events"]
         runs = [event["resource"]["prefect.resource.id"] for event in events]
         told = [event["event"] for event, run in zip(events, runs, strict=True) if run == runs[0]][::-1]
     return told

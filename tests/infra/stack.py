@@ -111,6 +111,16 @@ def listening(stack: Stack, *parts: str) -> set[tuple[str, int]]:
     return found
 
 
+def written(stack: Stack) -> set[Path]:
+    """Every file that a part has open for writing."""
+    found = set()
+    for name in services.services(stack, keys.ensure(stack.folder)):
+        for process in launch.processes(stack, name):
+            with suppress(psutil.Error):  # it has just ended
+                found |= {Path(file.path) for file in process.open_files() if file.mode != "r"}
+    return found
+
+
 @contextmanager
 def computing(env: dict[str, str]) -> Iterator[None]:
     """An actor on the stack's Ray: a worker that has a port of its own."""

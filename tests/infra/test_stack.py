@@ -17,7 +17,7 @@ from infra.compose.prepare import Users
 from infra.stack import health, keys, launch, services, settings, supervisor
 from infra.stack.settings import Stack
 from tests.infra import deployments, doors
-from tests.infra.stack import ROOT, allowed, client, comes_back, computing, http, listening, run, write_settings
+from tests.infra.stack import ROOT, allowed, client, comes_back, computing, http, listening, run, write_settings, written
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +62,9 @@ class TestUp:
         assert {"s3", "ray", "mlflow", "prefect", "worker", "disk", "packages"} <= {finding.what for finding in told}
 
     def test_it_writes_in_its_own_folder_alone(self, stack: Stack) -> None:
-        parts = [process for name in services.services(stack, keys.ensure(stack.folder)) for process in launch.processes(stack, name)]
-        written = {Path(file.path) for process in parts for file in process.open_files() if file.mode != "r"}
-        assert {"000001.log", "gcs_server.out"} <= {path.name for path in written}  # of SeaweedFS's filer, and of Ray
-        assert not [path for path in written if not path.is_relative_to(stack.folder) and path.parts[:2] != ("/", "dev")]
+        files = written(stack)
+        assert {"000001.log", "gcs_server.out"} <= {path.name for path in files}  # of SeaweedFS's filer, and of Ray
+        assert not [path for path in files if not path.is_relative_to(stack.folder) and path.parts[:2] != ("/", "dev")]
 
     def test_no_secret_is_in_a_log_or_on_a_command_line(self, stack: Stack) -> None:
         found = keys.ensure(stack.folder)
